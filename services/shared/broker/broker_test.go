@@ -1,0 +1,288 @@
+package broker_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+	"go.uber.org/zap/zaptest"
+
+	"github.com/livecomments/livecomments/services/shared/broker"
+	"github.com/livecomments/livecomments/services/shared/broker/brokertest"
+	"github.com/livecomments/livecomments/services/shared/comment"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func open(t *testing.T, server *brokertest.Redis, historyLength int) *broker.Broker {
+	t.Helper()
+	b, err := broker.Open(broker.Config{RedisURL: server.URL(), HistoryLength: historyLength, HistoryTTL: time.Hour}, zaptest.NewLogger(t))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = b.Close() })
+	return b
+}
+
+func post(t *testing.T, b *broker.Broker, video, text string) comment.ID {
+	t.Helper()
+	c, err := b.Publish(t.Context(), comment.Comment{UserID: "u", VideoID: video, Text: text, Timestamp: time.UnixMilli(1700000000000).UTC()})
+	require.NoError(t, err)
+	return c.ID
+}
+
+// ear is a Handler that remembers.
+type ear struct {
+	mu          sync.Mutex
+	subscribed  map[string]int
+	received    []broker.Message
+	interrupted int
+}
+
+func (e *ear) Subscribed(video string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.subscribed == nil {
+		e.subscribed = map[string]int{}
+	}
+	e.subscribed[video]++
+}
+
+func (e *ear) Received(_ string, message broker.Message) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.received = append(e.received, message)
+}
+
+func (e *ear) Interrupted(error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.interrupted++
+}
+
+func (e *ear) times(video string) int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.subscribed[video]
+}
+
+func (e *ear) ids() []comment.ID {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var ids []comment.ID
+	for _, message := range e.received {
+		ids = append(ids, message.ID)
+	}
+	return ids
+}
+
+// listen runs a subscription for the length of the test.
+func listen(t *testing.T, b *broker.Broker) (*broker.Subscription, *ear) {
+	t.Helper()
+	e := &ear{}
+	subscription := b.NewSubscription(e)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); subscription.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-done })
+	return subscription, e
+}
+
+func TestWhatIsPublishedIsStoredAndDeliveredInTheSameOrder(t *testing.T) {
+	brokertest.Each(t, func(t *testing.T, server *brokertest.Redis) {
+		b := open(t, server, 1000)
+		subscription, ear := listen(t, b)
+		subscription.Add("v")
+		require.Eventually(t, func() bool { return ear.times("v") == 1 }, 5*time.Second, time.Millisecond)
+
+		var posters sync.WaitGroup
+		for i := range 4 {
+			posters.Go(func() {
+				for n := range 25 {
+					_, err := b.Publish(t.Context(), comment.Comment{UserID: "u", VideoID: "v", Text: fmt.Sprint(i, n)})
+					assert.NoError(t, err)
+				}
+			})
+		}
+		posters.Wait()
+		require.Eventually(t, func() bool { return len(ear.ids()) == 100 }, 5*time.Second, time.Millisecond)
+		pages, err := b.History(t.Context(), broker.Query{VideoID: "v", Last: 1000})
+		require.NoError(t, err)
+		ear.mu.Lock()
+		defer ear.mu.Unlock()
+		assert.Equal(t, pages[0].Messages, ear.received)
+	})
+}
+
+func TestAPublishedCommentHasTheFormOfTheContract(t *testing.T) {
+	brokertest.Each(t, func(t *testing.T, server *brokertest.Redis) {
+		b := open(t, server, 1000)
+		client := redis.NewClient(&redis.Options{Addr: server.Address})
+		defer func() { _ = client.Close() }()
+		pubsub := client.Subscribe(t.Context(), "video:v")
+		defer func() { _ = pubsub.Close() }()
+		_, err := pubsub.Receive(t.Context())
+		require.NoError(t, err)
+
+		id := post(t, b, "v", "hi")
+		message, err := pubsub.ReceiveMessage(t.Context())
+		require.NoError(t, err)
+		want := `{"userid":"u","videoid":"v","comment":"hi","timestamp":"2023-11-14T22:13:20Z"}`
+		assert.Equal(t, id.String()+" "+want, message.Payload)
+		entries, err := client.XRange(t.Context(), "comments:{video:v}", "-", "+").Result()
+		require.NoError(t, err)
+		assert.Equal(t, []redis.XMessage{{ID: id.String(), Values: map[string]any{"c": want}}}, entries)
+		ttl, err := client.PTTL(t.Context(), "comments:{video:v}").Result()
+		require.NoError(t, err)
+		assert.InDelta(t, time.Hour.Seconds(), ttl.Seconds(), 60)
+	})
+}
+
+func TestHistorySaysWhetherAnythingIsMissing(t *testing.T) {
+	brokertest.Each(t, func(t *testing.T, server *brokertest.Redis) {
+		const length = 200
+		b := open(t, server, length)
+		client := redis.NewClient(&redis.Options{Addr: server.Address})
+		defer func() { _ = client.Close() }()
+		// "short" fits into the history; of "long" the beginning is trimmed, exactly here, where Redis would leave some more.
+		var short, long []comment.ID
+		for i := range 3 {
+			short = append(short, post(t, b, "short", fmt.Sprint(i)))
+		}
+		for i := range length + 10 {
+			long = append(long, post(t, b, "long", fmt.Sprint(i)))
+		}
+		require.NoError(t, client.XTrimMaxLen(t.Context(), comment.HistoryKey("long"), length).Err())
+		last := long[len(long)-1]
+		future := comment.ID{Millis: last.Millis + 1_000_000}
+
+		tests := map[string]struct {
+			query    broker.Query
+			messages int
+			complete bool
+			head     comment.ID
+		}{
+			"everything of a short history":       {broker.Query{VideoID: "short"}, 3, true, short[2]},
+			"after its first":                     {broker.Query{VideoID: "short", After: short[0]}, 2, true, short[2]},
+			"after its last":                      {broker.Query{VideoID: "short", After: short[2]}, 0, true, short[2]},
+			"after one that never was, too early": {broker.Query{VideoID: "short", After: comment.ID{Millis: 1}}, 3, false, short[2]},
+			"after one that is not yet":           {broker.Query{VideoID: "short", After: future}, 0, false, short[2]},
+			"everything of a trimmed history":     {broker.Query{VideoID: "long"}, length, false, last},
+			"after one that was trimmed":          {broker.Query{VideoID: "long", After: long[0]}, length, false, last},
+			"after the oldest that is left":       {broker.Query{VideoID: "long", After: long[10]}, length - 1, true, last},
+			"everything of an empty history":      {broker.Query{VideoID: "empty"}, 0, true, comment.ID{}},
+			"after one whose history is gone":     {broker.Query{VideoID: "empty", After: short[0]}, 0, false, comment.ID{}},
+			"the last two":                        {broker.Query{VideoID: "short", Last: 2}, 2, true, short[2]},
+			"the last hundred of three":           {broker.Query{VideoID: "short", Last: 100}, 3, true, short[2]},
+			"the last of none":                    {broker.Query{VideoID: "empty", Last: 5}, 0, true, comment.ID{}},
+		}
+		for name, test := range tests {
+			t.Run(name, func(t *testing.T) {
+				pages, err := b.History(t.Context(), test.query)
+				require.NoError(t, err)
+				page := pages[0]
+				assert.Len(t, page.Messages, test.messages)
+				assert.Equal(t, test.complete, page.Complete)
+				assert.Equal(t, test.head, page.Head)
+				for i, message := range page.Messages {
+					assert.True(t, message.ID.After(test.query.After))
+					if i > 0 {
+						assert.True(t, message.ID.After(page.Messages[i-1].ID))
+					}
+				}
+			})
+		}
+	})
+}
+
+func TestRedisKeepsAboutAsMuchHistoryAsConfigured(t *testing.T) {
+	brokertest.Each(t, func(t *testing.T, server *brokertest.Redis) {
+		b := open(t, server, 50)
+		for i := range 500 {
+			post(t, b, "v", fmt.Sprint(i))
+		}
+		pages, err := b.History(t.Context(), broker.Query{VideoID: "v", Last: 1000})
+		require.NoError(t, err)
+		// Redis trims whole nodes of a hundred entries.
+		assert.GreaterOrEqual(t, len(pages[0].Messages), 50)
+		assert.LessOrEqual(t, len(pages[0].Messages), 150)
+	})
+}
+
+func TestASubscriptionComesBackAfterRedisDoes(t *testing.T) {
+	brokertest.Each(t, func(t *testing.T, server *brokertest.Redis) {
+		b := open(t, server, 1000)
+		subscription, ear := listen(t, b)
+		subscription.Add("before")
+		subscription.Add("dropped")
+		require.Eventually(t, func() bool { return ear.times("before") == 1 && ear.times("dropped") == 1 }, 5*time.Second, time.Millisecond)
+
+		server.Stop()
+		_, err := b.Publish(t.Context(), comment.Comment{UserID: "u", VideoID: "before", Text: "x"})
+		require.ErrorIs(t, err, broker.ErrUnavailable)
+		require.Eventually(t, func() bool { ear.mu.Lock(); defer ear.mu.Unlock(); return ear.interrupted == 1 }, 5*time.Second, time.Millisecond)
+		subscription.Add("meanwhile")
+		subscription.Remove("dropped")
+		server.Start()
+
+		require.Eventually(t, func() bool { return ear.times("before") >= 2 && ear.times("meanwhile") >= 1 }, 10*time.Second, time.Millisecond)
+		assert.Equal(t, 1, ear.times("dropped"))
+		want := []comment.ID{post(t, b, "before", "1"), post(t, b, "meanwhile", "2")}
+		post(t, b, "dropped", "nobody hears this")
+		require.Eventually(t, func() bool { return len(ear.ids()) == 2 }, 5*time.Second, time.Millisecond)
+		assert.Equal(t, want, ear.ids())
+		count, subscribers, err := b.Topics(t.Context(), 100)
+		require.NoError(t, err)
+		assert.Equal(t, 2, count)
+		assert.Equal(t, map[string]int64{"before": 1, "meanwhile": 1}, subscribers)
+	})
+}
+
+func TestManyVideosAreSubscribedToInFewCommands(t *testing.T) {
+	server := brokertest.Real(t)
+	b := open(t, server, 1000)
+	subscription, ear := listen(t, b)
+	const videos = 20_000
+	for i := range videos {
+		subscription.Add(fmt.Sprint("v", i))
+	}
+	require.Eventually(t, func() bool { ear.mu.Lock(); defer ear.mu.Unlock(); return len(ear.subscribed) == videos }, 30*time.Second, 10*time.Millisecond)
+	count, subscribers, err := b.Topics(t.Context(), 100)
+	require.NoError(t, err)
+	assert.Equal(t, videos, count, "counts are exact")
+	assert.Len(t, subscribers, 100, "lists are capped")
+
+	client := redis.NewClient(&redis.Options{Addr: server.Address})
+	defer func() { _ = client.Close() }()
+	stats, err := client.InfoMap(t.Context(), "commandstats").Result()
+	require.NoError(t, err)
+	var calls int
+	_, err = fmt.Sscanf(stats["Commandstats"]["cmdstat_subscribe"], "calls=%d,", &calls)
+	require.NoError(t, err)
+	assert.Less(t, calls, videos/10)
+}
+
+func TestAMessageThatIsNotACommentIsIgnored(t *testing.T) {
+	brokertest.Each(t, func(t *testing.T, server *brokertest.Redis) {
+		b := open(t, server, 1000)
+		subscription, ear := listen(t, b)
+		subscription.Add("v")
+		require.Eventually(t, func() bool { return ear.times("v") == 1 }, 5*time.Second, time.Millisecond)
+		client := redis.NewClient(&redis.Options{Addr: server.Address})
+		defer func() { _ = client.Close() }()
+		require.NoError(t, client.Publish(t.Context(), "video:v", "rubbish").Err())
+		want := post(t, b, "v", "hi")
+		require.Eventually(t, func() bool { return len(ear.ids()) > 0 }, 5*time.Second, time.Millisecond)
+		assert.Equal(t, []comment.ID{want}, ear.ids())
+	})
+}
+
+func TestABadRedisSettingIsNamedWithoutItsPassword(t *testing.T) {
+	_, err := broker.Open(broker.Config{RedisURL: "http://:secret@localhost"}, zaptest.NewLogger(t))
+	require.ErrorContains(t, err, "REDIS_URL")
+	assert.NotContains(t, err.Error(), "secret")
+}

@@ -1,0 +1,82 @@
+// Package config reads a service's settings from environment variables (or the equal flags) into a struct
+// whose tags are their only definition: `env` the variable, `default`, `help`, and `validate` the bounds.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+
+	"github.com/alecthomas/kong"
+	"github.com/go-playground/validator/v10"
+)
+
+// Load fills target, a pointer to a struct, from the environment; args (flags of the same settings) come before it.
+// Its error is one line that names the variable. With --help among args it prints the settings and ends the process.
+func Load(name string, args []string, target any) error {
+	parser, err := kong.New(target, kong.Name(name), kong.Description("Every setting is an environment variable; each has a flag too."))
+	if err != nil {
+		return err
+	}
+	if _, err := parser.Parse(args); err != nil {
+		return err
+	}
+	return Validate(target)
+}
+
+// Validate checks target against the bounds in its `validate` tags. Its error is one line that names the variable.
+func Validate(target any) error {
+	validate := validator.New(validator.WithRequiredStructEnabled())
+	validate.RegisterTagNameFunc(func(field reflect.StructField) string { return field.Tag.Get("env") })
+	err := validate.Struct(target)
+	var broken validator.ValidationErrors
+	if !errors.As(err, &broken) {
+		return err
+	}
+	first := broken[0]
+	bound := first.Tag()
+	if first.Param() != "" {
+		bound += " " + first.Param()
+	}
+	return fmt.Errorf("%s=%v is out of bounds: %s", first.Field(), first.Value(), words(bound))
+}
+
+// words spells a validator's bound for an operator.
+func words(bound string) string {
+	for tag, word := range map[string]string{
+		"min ": "at least ", "max ": "at most ", "gt ": "more than ", "gte ": "at least ", "lte ": "at most ", "oneof ": "one of ",
+		"gtefield ": "at least ", "ltefield ": "at most ", "ltfield ": "less than ",
+	} {
+		if rest, ok := strings.CutPrefix(bound, tag); ok {
+			return "it must be " + word + rest
+		}
+	}
+	if strings.HasPrefix(bound, "required") {
+		return "it must be set"
+	}
+	if strings.HasPrefix(bound, "http_url") {
+		return "it must be an http:// or https:// URL"
+	}
+	return "it must be a valid " + bound
+}
+
+// Setting is one row of a configuration table.
+type Setting struct{ Variable, Default, Help string }
+
+// Settings lists what target, a pointer to a struct, can be configured by, in the order of its fields.
+func Settings(target any) ([]Setting, error) {
+	parser, err := kong.New(target)
+	if err != nil {
+		return nil, err
+	}
+	var settings []Setting
+	for _, group := range parser.Model.AllFlags(false) {
+		for _, flag := range group {
+			if len(flag.Envs) > 0 {
+				settings = append(settings, Setting{flag.Envs[0], flag.Default, flag.Help})
+			}
+		}
+	}
+	return settings, nil
+}

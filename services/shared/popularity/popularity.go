@@ -1,0 +1,107 @@
+// Package popularity spreads viewers over videos the way audiences do.
+package popularity
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+)
+
+// Distribution names a shape of popularity.
+type Distribution string
+
+const (
+	// Uniform gives every video the same number of viewers, give or take one.
+	Uniform Distribution = "uniform"
+	// ThreeTier has few stars and a long tail: beyond the one viewer that each video has, 1 % of the videos have 50 % of the
+	// viewers, 9 % have 30 %, 90 % have 20 %.
+	ThreeTier Distribution = "three-tier"
+	// Zipf makes a video's audience inversely proportional to its rank (Zipf's law with exponent 1).
+	Zipf Distribution = "zipf"
+)
+
+// Audiences returns how many of the viewers watch each video. Every video has at least one, and they sum to viewers. It
+// fails when there are fewer viewers than videos, no video at all, or no such distribution.
+func Audiences(distribution Distribution, videos, viewers int) ([]int, error) {
+	if videos < 1 {
+		return nil, fmt.Errorf("videos must be at least 1, not %d", videos)
+	}
+	if viewers < videos {
+		return nil, fmt.Errorf("%d videos need at least as many viewers, not %d", videos, viewers)
+	}
+	weights, err := weights(distribution, videos)
+	if err != nil {
+		return nil, err
+	}
+	return apportion(weights, viewers), nil
+}
+
+func weights(distribution Distribution, videos int) ([]float64, error) {
+	weights := make([]float64, videos)
+	switch distribution {
+	case Uniform:
+		for i := range weights {
+			weights[i] = 1
+		}
+	case Zipf:
+		for i := range weights {
+			weights[i] = 1 / float64(i+1)
+		}
+	case ThreeTier:
+		first := int(math.Ceil(0.01 * float64(videos)))
+		second := max(first, int(math.Ceil(0.10*float64(videos))))
+		for _, tier := range []struct {
+			from, to int
+			share    float64
+		}{{0, first, 0.5}, {first, second, 0.3}, {second, videos, 0.2}} {
+			for i := tier.from; i < tier.to; i++ {
+				weights[i] = tier.share / float64(tier.to-tier.from)
+			}
+		}
+	default:
+		return nil, fmt.Errorf("popularity must be %s, %s or %s, not %q", Uniform, ThreeTier, Zipf, distribution)
+	}
+	return weights, nil
+}
+
+// apportion divides viewers by the largest remainder (Hamilton's method), after one for each video.
+func apportion(weights []float64, viewers int) []int {
+	total := 0.0
+	for _, weight := range weights {
+		total += weight
+	}
+	audiences, remainders := make([]int, len(weights)), make([]float64, len(weights))
+	rest := viewers - len(weights)
+	left := rest
+	for i, weight := range weights {
+		exact := weight / total * float64(rest)
+		whole := math.Floor(exact)
+		audiences[i], remainders[i] = 1+int(whole), exact-whole
+		left -= int(whole)
+	}
+	order := make([]int, len(weights))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(remainders[b], remainders[a]) })
+	for _, i := range order[:left] {
+		audiences[i]++
+	}
+	return audiences
+}
+
+// Assign returns the video that each viewer watches, as an index into audiences. The first viewers take one video each in
+// turn, the others come in random order.
+func Assign(audiences []int, random *rand.Rand) []int {
+	var videos, others []int
+	for video, audience := range audiences {
+		videos = append(videos, video)
+		for range audience - 1 {
+			others = append(others, video)
+		}
+	}
+	random.Shuffle(len(others), func(i, j int) { others[i], others[j] = others[j], others[i] })
+	return append(videos, others...)
+}

@@ -1,0 +1,102 @@
+package server
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+)
+
+// bodyTimeout is how long a client may take to send a body.
+const bodyTimeout = 10 * time.Second
+
+func (s *Server) limitBody(c *gin.Context) {
+	c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, s.cfg.BodyLimit)
+}
+
+// ReadJSON reads the body into target, ignoring unknown fields. Where it cannot, it answers the request (413 or 400, with
+// what was wrong) and returns false.
+func ReadJSON(c *gin.Context, target any) bool {
+	connection := http.NewResponseController(c.Writer)
+	// Not every ResponseWriter has deadlines; those of tests need none.
+	_ = connection.SetReadDeadline(time.Now().Add(bodyTimeout))
+	body, err := io.ReadAll(c.Request.Body)
+	_ = connection.SetReadDeadline(time.Time{})
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		Fail(c, http.StatusRequestEntityTooLarge, "the body must be at most %d bytes", tooLarge.Limit)
+		return false
+	case err != nil:
+		Fail(c, http.StatusBadRequest, "the body could not be read")
+		return false
+	case len(body) == 0:
+		Fail(c, http.StatusBadRequest, "the body must be a JSON object, not empty")
+		return false
+	}
+	err = json.Unmarshal(body, target)
+	var wrongType *json.UnmarshalTypeError
+	var syntax *json.SyntaxError
+	switch {
+	case err == nil:
+		return true
+	case errors.As(err, &wrongType) && wrongType.Field == "":
+		Fail(c, http.StatusBadRequest, "the body must be a JSON object, not %s", wrongType.Value)
+	case errors.As(err, &wrongType):
+		Fail(c, http.StatusBadRequest, "%s must be %s, not %s", wrongType.Field, kindInJSON(wrongType), wrongType.Value)
+	case errors.As(err, &syntax):
+		Fail(c, http.StatusBadRequest, "the body is not JSON: %s at byte %d", syntax, syntax.Offset)
+	default:
+		Fail(c, http.StatusBadRequest, "the body is not what is expected here: %s", err)
+	}
+	return false
+}
+
+// kindInJSON names what the field should have been in the words of JSON, not of Go.
+func kindInJSON(err *json.UnmarshalTypeError) string {
+	switch kind := err.Type.Kind().String(); kind {
+	case "string", "map", "struct", "slice", "bool":
+		return map[string]string{"string": "a string", "map": "an object", "struct": "an object", "slice": "a list", "bool": "true or false"}[kind]
+	case "uint64", "uint":
+		return "a whole number of at least 0"
+	default:
+		return "a number"
+	}
+}
+
+// observe counts and times requests by route. Streams count when they end, so their time is their length.
+func (s *Server) observe() gin.HandlerFunc {
+	seconds := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name:    "livecomments_http_request_duration_seconds",
+		Help:    "Time from a request's headers to the end of its answer, by route, method and status.",
+		Buckets: prometheus.ExponentialBuckets(0.001, 4, 10),
+	}, []string{"route", "method", "status"})
+	s.Registry.MustRegister(seconds)
+	return func(c *gin.Context) {
+		began := time.Now()
+		c.Next()
+		route, method, status, took := c.FullPath(), c.Request.Method, c.Writer.Status(), time.Since(began)
+		if route == "" {
+			// Paths and methods that nobody serves are the caller's invention: as labels they would be without bound.
+			route, method = "none", "any"
+		}
+		seconds.WithLabelValues(route, method, strconv.Itoa(status)).Observe(took.Seconds())
+		s.Log.Debug("request", zap.String("method", c.Request.Method), zap.String("path", c.Request.URL.Path),
+			zap.Int("status", status), zap.Duration("took", took), zap.String("from", c.Request.RemoteAddr))
+	}
+}
+
+func (s *Server) recover(c *gin.Context, cause any) {
+	s.Log.Error("a request panicked", zap.String("path", c.Request.URL.Path), zap.Any("cause", cause), zap.Stack("stack"))
+	if c.Writer.Written() {
+		c.Abort()
+		return
+	}
+	Fail(c, http.StatusInternalServerError, "this request could not be handled; the log says why")
+}

@@ -1,0 +1,181 @@
+// Package server is the face that every service shows: it listens, answers probes and metrics, turns bad requests away
+// with one clear sentence, drains and stops.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/gin-contrib/cors"
+	"github.com/gin-gonic/gin"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.uber.org/zap"
+
+	"github.com/livecomments/livecomments/services/shared/telemetry"
+)
+
+// Config holds the settings that all services have in common.
+type Config struct {
+	Log         telemetry.Config `embed:""`
+	InstanceID  string           `env:"INSTANCE_ID" help:"Name of this instance in figures and logs. Default: the host's name."`
+	BodyLimit   int64            `env:"BODY_LIMIT" default:"65536" validate:"min=1" help:"Largest request body, in bytes; a larger one is answered 413."`
+	CORSOrigins []string         `env:"CORS_ORIGINS" default:"*" help:"Origins whose pages may call this API, separated by commas; * allows all."`
+	DrainDelay  time.Duration    `env:"DRAIN_DELAY" default:"0s" validate:"min=0" help:"How long to go on serving after the stop signal with /readyz at 503, for load balancers that must notice first."`
+	StopTimeout time.Duration    `env:"STOP_TIMEOUT" default:"30s" validate:"min=1s" help:"How long requests and streams may take to end after that; what is left is cut."`
+
+	// Listener replaces the port, for tests and the lab; Logger replaces the one that the settings describe.
+	Listener net.Listener `kong:"-" validate:"-"`
+	Logger   *zap.Logger  `kong:"-" validate:"-"`
+}
+
+// The mode is a global of gin: set once, before services that share a process start side by side.
+func init() { gin.SetMode(gin.ReleaseMode) }
+
+// Server is one service's HTTP side. Register routes on Engine before Run.
+type Server struct {
+	Engine   *gin.Engine
+	Registry *prometheus.Registry
+	Log      *zap.Logger
+	Instance string
+
+	cfg      Config
+	port     int
+	notReady atomic.Pointer[string]
+	draining chan struct{}
+}
+
+// New builds the server of a service with the routes that all have: /livez, /readyz and /metrics. It is not ready until
+// Ready is called.
+func New(service string, port int, cfg Config) (*Server, error) {
+	instance := cfg.InstanceID
+	if instance == "" {
+		instance, _ = os.Hostname()
+	}
+	log := cfg.Logger
+	if log == nil {
+		var err error
+		if log, err = telemetry.NewLogger(cfg.Log, service, instance); err != nil {
+			return nil, err
+		}
+	}
+	s := &Server{
+		Engine: gin.New(), Registry: telemetry.NewRegistry(), Log: log, Instance: instance,
+		cfg: cfg, port: port, draining: make(chan struct{}),
+	}
+	s.NotReady("starting")
+	crossOrigin := cors.DefaultConfig()
+	crossOrigin.AllowMethods = []string{http.MethodGet, http.MethodPost}
+	crossOrigin.AllowHeaders = []string{"Content-Type", "Last-Event-ID", "Cache-Control"}
+	crossOrigin.ExposeHeaders = []string{"Retry-After"}
+	crossOrigin.AllowOrigins = cfg.CORSOrigins
+	if err := crossOrigin.Validate(); err != nil {
+		return nil, fmt.Errorf("CORS_ORIGINS: %w", err)
+	}
+	s.Engine.HandleMethodNotAllowed = true
+	s.Engine.Use(s.observe(), gin.CustomRecoveryWithWriter(nil, s.recover), cors.New(crossOrigin), s.limitBody)
+	s.Engine.NoRoute(func(c *gin.Context) { Fail(c, http.StatusNotFound, "there is no %s here", c.Request.URL.Path) })
+	s.Engine.NoMethod(func(c *gin.Context) {
+		Fail(c, http.StatusMethodNotAllowed, "%s does not take %s", c.Request.URL.Path, c.Request.Method)
+	})
+	s.Engine.GET("/livez", func(c *gin.Context) { c.JSON(http.StatusOK, gin.H{"status": "ok"}) })
+	s.Engine.GET("/readyz", s.readyz)
+	s.Engine.GET("/metrics", gin.WrapH(promhttp.HandlerFor(s.Registry, promhttp.HandlerOpts{})))
+	return s, nil
+}
+
+// Fail answers a request with a status and one sentence that says what was wrong.
+func Fail(c *gin.Context, status int, format string, args ...any) {
+	c.AbortWithStatusJSON(status, gin.H{"error": fmt.Sprintf(format, args...)})
+}
+
+// Ready makes /readyz answer 200. A service calls it once it has had what it needs; what is lost later does not take
+// the readiness back, because an outage of Redis would then empty every load balancer at once.
+func (s *Server) Ready() { s.notReady.Store(nil) }
+
+// NotReady makes /readyz answer 503 with the reason.
+func (s *Server) NotReady(reason string) { s.notReady.Store(&reason) }
+
+func (s *Server) readyz(c *gin.Context) {
+	if reason := s.notReady.Load(); reason != nil {
+		Fail(c, http.StatusServiceUnavailable, "not ready: %s", *reason)
+		return
+	}
+	c.JSON(http.StatusOK, gin.H{"status": "ok"})
+}
+
+// Draining is closed when the server begins to end its streams. New requests no longer arrive then.
+func (s *Server) Draining() <-chan struct{} { return s.draining }
+
+// listen opens the port, or takes Config.Listener.
+func (s *Server) listen() (net.Listener, error) {
+	if s.cfg.Listener != nil {
+		return s.cfg.Listener, nil
+	}
+	listener, err := net.Listen("tcp", ":"+strconv.Itoa(s.port))
+	if err != nil {
+		return nil, fmt.Errorf("PORT=%d cannot be opened: %w", s.port, err)
+	}
+	return listener, nil
+}
+
+// Run serves until ctx ends, then drains: for DRAIN_DELAY everything goes on with /readyz at 503, then no connection is
+// accepted any more and what is under way has STOP_TIMEOUT to end. The error says what kept it from serving, or how
+// many connections it had to cut.
+func (s *Server) Run(ctx context.Context) error {
+	listener, err := s.listen()
+	if err != nil {
+		return err
+	}
+	var open atomic.Int64
+	web := &http.Server{
+		Handler:           s.Engine,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          zap.NewStdLog(s.Log),
+		ConnState:         countOpen(&open),
+	}
+	served := make(chan error, 1)
+	go func() { served <- web.Serve(listener) }()
+	s.Log.Info("listening", zap.Stringer("address", listener.Addr()))
+	select {
+	case err := <-served:
+		return err
+	case <-ctx.Done():
+	}
+
+	s.NotReady("stopping")
+	s.Log.Info("stopping", zap.Duration("drainDelay", s.cfg.DrainDelay), zap.Duration("stopTimeout", s.cfg.StopTimeout))
+	time.Sleep(s.cfg.DrainDelay)
+	close(s.draining)
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.StopTimeout)
+	defer cancel()
+	err = web.Shutdown(limit)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("%d connections had not ended within STOP_TIMEOUT=%s and were cut", open.Load(), s.cfg.StopTimeout)
+		_ = web.Close()
+	}
+	<-served //nolint:errcheck // Shutdown has made Serve return; its error says only that
+	s.Log.Info("stopped")
+	return err
+}
+
+func countOpen(open *atomic.Int64) func(net.Conn, http.ConnState) {
+	return func(_ net.Conn, state http.ConnState) {
+		switch state {
+		case http.StateNew:
+			open.Add(1)
+		case http.StateHijacked, http.StateClosed:
+			open.Add(-1)
+		default:
+		}
+	}
+}

@@ -1,0 +1,180 @@
+package server_test
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/livecomments/livecomments/services/shared/config"
+	"github.com/livecomments/livecomments/services/shared/server"
+	"github.com/livecomments/livecomments/services/shared/server/servertest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+type settings struct {
+	Port   int           `env:"PORT" default:"8080" validate:"min=1,max=65535" help:"Port."`
+	Server server.Config `embed:""`
+}
+
+// start runs a server with a route that echoes, one that panics and one that is slow.
+func start(t *testing.T, change func(*settings)) *servertest.Service {
+	t.Helper()
+	cfg := servertest.Defaults(t, change)
+	return servertest.Start(t, &cfg.Server, "test", func(ctx context.Context) error {
+		srv, err := server.New("test", cfg.Port, cfg.Server)
+		if err != nil {
+			return err
+		}
+		srv.Engine.POST("/echo", func(c *gin.Context) {
+			var body struct {
+				Text   string   `json:"text"`
+				Number uint64   `json:"number"`
+				List   []string `json:"list"`
+			}
+			if server.ReadJSON(c, &body) {
+				c.JSON(http.StatusOK, body)
+			}
+		})
+		srv.Engine.GET("/panic", func(*gin.Context) { panic("oops") })
+		srv.Engine.GET("/slow", func(c *gin.Context) {
+			select {
+			case <-time.After(300 * time.Millisecond):
+				c.String(http.StatusOK, "done")
+			case <-c.Request.Context().Done():
+			}
+		})
+		srv.Ready()
+		return srv.Run(ctx)
+	}).AwaitReady(t)
+}
+
+func TestABadRequestIsAnsweredWithWhatWasWrong(t *testing.T) {
+	s := start(t, func(cfg *settings) { cfg.Server.BodyLimit = 100 })
+	tests := map[string]struct {
+		method, path, body string
+		status             int
+		says               string
+	}{
+		"unknown path":       {"GET", "/nowhere", "", 404, "there is no /nowhere here"},
+		"unknown method":     {"DELETE", "/echo", "", 405, "/echo does not take DELETE"},
+		"empty body":         {"POST", "/echo", "", 400, "the body must be a JSON object, not empty"},
+		"not JSON":           {"POST", "/echo", "{text", 400, "the body is not JSON: invalid character 't' looking for beginning of object key string at byte 2"},
+		"cut off":            {"POST", "/echo", `{"text":"a`, 400, "the body is not JSON: unexpected end of JSON input at byte 10"},
+		"something after it": {"POST", "/echo", `{"text":"a"} b`, 400, "the body is not JSON: invalid character 'b' after top-level value at byte 14"},
+		"a list":             {"POST", "/echo", `["a"]`, 400, "the body must be a JSON object, not array"},
+		"number for string":  {"POST", "/echo", `{"text":1}`, 400, "text must be a string, not number"},
+		"string for number":  {"POST", "/echo", `{"number":"1"}`, 400, "number must be a whole number of at least 0, not string"},
+		"negative number":    {"POST", "/echo", `{"number":-1}`, 400, "number must be a whole number of at least 0, not number -1"},
+		"string for list":    {"POST", "/echo", `{"list":"a"}`, 400, "list must be a list, not string"},
+		"too large":          {"POST", "/echo", `{"text":"` + strings.Repeat("a", 100) + `"}`, 413, "the body must be at most 100 bytes"},
+		"a panic":            {"GET", "/panic", "", 500, "this request could not be handled; the log says why"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			answer := servertest.Do(t, test.method, s.URL+test.path, test.body)
+			assert.Equal(t, test.status, answer.Status)
+			assert.Equal(t, test.says, answer.Reason())
+			assert.Contains(t, answer.Header.Get("Content-Type"), "application/json")
+		})
+	}
+	assert.JSONEq(t, `{"text":"a","number":1,"list":null}`,
+		servertest.Do(t, "POST", s.URL+"/echo", `{"text":"a","number":1,"unknown":true}`).Body, "unknown fields are ignored, and the server still serves")
+}
+
+func TestPagesOfAllowedOriginsMayCall(t *testing.T) {
+	s := start(t, func(*settings) {})
+	answer := servertest.Do(t, "OPTIONS", s.URL+"/echo", "", "Origin", "https://video.example", "Access-Control-Request-Method", "POST",
+		"Access-Control-Request-Headers", "content-type,last-event-id")
+	assert.Equal(t, 204, answer.Status)
+	assert.Equal(t, "*", answer.Header.Get("Access-Control-Allow-Origin"))
+	assert.Contains(t, answer.Header.Get("Access-Control-Allow-Headers"), "Last-Event-Id")
+
+	restricted := start(t, func(cfg *settings) { cfg.Server.CORSOrigins = []string{"https://video.example"} })
+	assert.Equal(t, 200, servertest.Do(t, "POST", restricted.URL+"/echo", "{}", "Origin", "https://video.example").Status)
+	assert.Equal(t, 403, servertest.Do(t, "POST", restricted.URL+"/echo", "{}", "Origin", "https://elsewhere.example").Status)
+}
+
+func TestAStopLetsRequestsEndAndBalancersNotice(t *testing.T) {
+	s := start(t, func(cfg *settings) { cfg.Server.DrainDelay = 300 * time.Millisecond })
+	s.Tell()
+	require.Eventually(t, func() bool { return s.Status("/readyz") == 503 }, time.Second, time.Millisecond)
+	assert.Equal(t, 200, s.Status("/livez"), "it still serves")
+	assert.Equal(t, "done", servertest.Do(t, "GET", s.URL+"/slow", "").Body, "what is under way ends")
+	require.NoError(t, s.Wait())
+	assert.Equal(t, 0, s.Status("/livez"))
+}
+
+func TestWhatDoesNotEndInTimeIsCutAndCounted(t *testing.T) {
+	cfg := servertest.Defaults(t, func(cfg *settings) { cfg.Server.StopTimeout = 50 * time.Millisecond })
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	cfg.Server.Listener, cfg.Server.Logger = listener, servertest.Logger(t, "test")
+	srv, err := server.New("test", 1, cfg.Server)
+	require.NoError(t, err)
+	inside := make(chan struct{})
+	srv.Engine.GET("/forever", func(c *gin.Context) { close(inside); <-c.Request.Context().Done() })
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- srv.Run(ctx) }()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+		if response, err := client.Get("http://" + listener.Addr().String() + "/forever"); err == nil {
+			_ = response.Body.Close()
+		}
+	}()
+	<-inside
+	stop()
+	require.EqualError(t, <-done, "1 connections had not ended within STOP_TIMEOUT=50ms and were cut")
+	<-ended
+}
+
+func TestMetricsCountRequestsByRouteAndNotByInventedPaths(t *testing.T) {
+	s := start(t, func(*settings) {})
+	require.Equal(t, 200, servertest.Do(t, "POST", s.URL+"/echo", "{}").Status)
+	for range 3 {
+		require.Equal(t, 404, servertest.Do(t, "GET", s.URL+"/invented-path", "").Status)
+	}
+	metrics := servertest.Do(t, "GET", s.URL+"/metrics", "").Body
+	assert.Contains(t, metrics, `livecomments_http_request_duration_seconds_count{method="POST",route="/echo",status="200"} 1`)
+	assert.Contains(t, metrics, `livecomments_http_request_duration_seconds_count{method="any",route="none",status="404"} 3`)
+	assert.NotContains(t, metrics, "invented")
+	assert.Contains(t, metrics, "go_goroutines")
+}
+
+func TestABadSettingIsNamedInOneLine(t *testing.T) {
+	tests := map[string]struct{ variable, value, says string }{
+		"not a number":     {"PORT", "abc", `PORT="abc"`},
+		"out of bounds":    {"PORT", "70000", "PORT=70000 is out of bounds: it must be at most 65535"},
+		"not a duration":   {"STOP_TIMEOUT", "soon", `STOP_TIMEOUT="soon"`},
+		"too short":        {"STOP_TIMEOUT", "1ms", "STOP_TIMEOUT=1ms is out of bounds: it must be at least 1s"},
+		"unknown level":    {"LOG_LEVEL", "loud", "LOG_LEVEL=loud is out of bounds: it must be one of debug info warn error"},
+		"no size":          {"BODY_LIMIT", "0", "BODY_LIMIT=0 is out of bounds: it must be at least 1"},
+		"empty where none": {"PORT", "", `PORT=""`},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv(test.variable, test.value)
+			err := config.Load("test", nil, &settings{})
+			require.ErrorContains(t, err, test.says)
+			assert.NotContains(t, err.Error(), "\n")
+		})
+	}
+}
+
+func TestAFlagComesBeforeTheEnvironment(t *testing.T) {
+	t.Setenv("PORT", "1234")
+	var cfg settings
+	require.NoError(t, config.Load("test", []string{"--port=4321"}, &cfg))
+	assert.Equal(t, 4321, cfg.Port)
+}

@@ -1,0 +1,124 @@
+package servertest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/tmaxmax/go-sse"
+)
+
+// Answer is what a request was answered with.
+type Answer struct {
+	Status int
+	Header http.Header
+	Body   string
+}
+
+// Reason is the sentence in an error's body, "" where there is none.
+func (a Answer) Reason() string {
+	var body struct{ Error string }
+	_ = json.Unmarshal([]byte(a.Body), &body)
+	return body.Error
+}
+
+// Do sends a request over a connection of its own.
+func Do(t *testing.T, method, url, body string, header ...string) Answer {
+	t.Helper()
+	response := send(t, t.Context(), method, url, body, header...)
+	defer func() { _ = response.Body.Close() }()
+	answer, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	return Answer{response.StatusCode, response.Header, string(answer)}
+}
+
+func send(t *testing.T, ctx context.Context, method, url, body string, header ...string) *http.Response {
+	t.Helper()
+	request, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
+	require.NoError(t, err)
+	for i := 0; i < len(header); i += 2 {
+		request.Header.Set(header[i], header[i+1])
+	}
+	request.Close = true
+	response, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true, DisableCompression: true}}).Do(request)
+	require.NoError(t, err)
+	return response
+}
+
+// Event is one event of a stream. ID is the stream's last event id after it, as a browser would have it.
+type Event struct{ Type, ID, Data string }
+
+// Stream is an open event stream.
+type Stream struct {
+	Header http.Header
+	// Events receives what comes, and is closed when the stream ends.
+	Events chan Event
+	cancel context.CancelFunc
+	ended  sync.WaitGroup
+}
+
+// Watch opens an event stream, which must be answered 200.
+func Watch(t *testing.T, method, url, body string, header ...string) *Stream {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	response := send(t, ctx, method, url, body, header...)
+	if response.StatusCode != http.StatusOK {
+		answer, _ := io.ReadAll(response.Body)
+		cancel()
+		require.FailNow(t, "no stream", "%s: %s", response.Status, answer)
+	}
+	s := &Stream{Header: response.Header, Events: make(chan Event, 100_000), cancel: cancel}
+	s.ended.Go(func() {
+		defer close(s.Events)
+		defer func() { _ = response.Body.Close() }()
+		for event, err := range sse.Read(response.Body, nil) {
+			if err != nil {
+				return
+			}
+			s.Events <- Event{event.Type, event.LastEventID, event.Data}
+		}
+	})
+	t.Cleanup(s.Close)
+	return s
+}
+
+// Close leaves the stream.
+func (s *Stream) Close() {
+	s.cancel()
+	s.ended.Wait()
+}
+
+var (
+	// ErrEnded says that a stream ended instead of bringing an event.
+	ErrEnded = errors.New("the stream ended")
+	// ErrQuiet says that a stream brought no event in time.
+	ErrQuiet = errors.New("the stream is quiet")
+)
+
+// Next is the next event, or why there is none.
+func (s *Stream) Next(wait time.Duration) (Event, error) {
+	select {
+	case event, ok := <-s.Events:
+		if !ok {
+			return Event{}, ErrEnded
+		}
+		return event, nil
+	case <-time.After(wait):
+		return Event{}, ErrQuiet
+	}
+}
+
+// Expect is the next event, which must come.
+func (s *Stream) Expect(t *testing.T) Event {
+	t.Helper()
+	event, err := s.Next(10 * time.Second)
+	require.NoError(t, err)
+	return event
+}
