@@ -1,0 +1,168 @@
+// Package api is the Comment API: it takes comments from viewers and hands them to Redis.
+package api
+
+import (
+	"context"
+	"maps"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/livecomments/livecomments/services/shared/broker"
+	"github.com/livecomments/livecomments/services/shared/comment"
+	"github.com/livecomments/livecomments/services/shared/config"
+	"github.com/livecomments/livecomments/services/shared/server"
+	"github.com/livecomments/livecomments/services/shared/statistics"
+)
+
+// Config is everything that the Comment API can be told.
+type Config struct {
+	Port           int               `env:"PORT" default:"3000" validate:"min=1,max=65535" help:"Port of the HTTP API."`
+	PublishTimeout time.Duration     `env:"PUBLISH_TIMEOUT" default:"3s" validate:"min=10ms" help:"How long Redis may take to store and publish a comment; after that the answer is 503."`
+	Server         server.Config     `embed:""`
+	Redis          broker.Config     `embed:""`
+	Statistics     statistics.Config `embed:""`
+}
+
+type api struct {
+	cfg       Config
+	log       *zap.Logger
+	instance  string
+	broker    *broker.Broker
+	counts    *counts
+	published prometheus.Counter
+	refused   *prometheus.CounterVec
+
+	// What Redis last said of the topics; only report touches it.
+	topicCount       int
+	topicSubscribers map[string]int64
+}
+
+// Run serves the Comment API until ctx ends, and returns when all of it has stopped.
+func Run(ctx context.Context, cfg Config) error {
+	if err := config.Validate(&cfg); err != nil {
+		return err
+	}
+	srv, err := server.New("comment", cfg.Port, cfg.Server)
+	if err != nil {
+		return err
+	}
+	redis, err := broker.Open(cfg.Redis, srv.Log)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = redis.Close() }()
+	a := &api{
+		cfg: cfg, log: srv.Log, instance: srv.Instance, broker: redis, counts: newCounts(),
+		published: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "livecomments_comments_published_total", Help: "Comments answered 201: stored and published.",
+		}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "livecomments_comments_refused_total", Help: "Comments not taken, by reason.",
+		}, []string{"reason"}),
+	}
+	srv.Registry.MustRegister(a.published, a.refused)
+	if err := a.route(srv); err != nil {
+		return err
+	}
+
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var tasks sync.WaitGroup
+	tasks.Go(func() {
+		srv.NotReady("waiting for Redis")
+		if redis.Await(background) == nil {
+			srv.Ready()
+		}
+	})
+	tasks.Go(func() {
+		statistics.Report(background, cfg.Statistics, srv.Log, statistics.CommentPath, a.report)
+	})
+	err = srv.Run(ctx)
+	stop()
+	tasks.Wait()
+	return err
+}
+
+func (a *api) route(srv *server.Server) error {
+	srv.Engine.POST("/comment", a.post)
+	srv.Engine.GET("/health", a.health)
+	if a.cfg.Statistics.URL == "" {
+		return nil
+	}
+	target, err := url.Parse(a.cfg.Statistics.URL)
+	if err != nil {
+		return err
+	}
+	proxy := &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) },
+		// The answer is for this API's callers: its own CORS headers stand, not those of the Statistics API beside them.
+		ModifyResponse: func(r *http.Response) error {
+			r.Header.Del("Access-Control-Allow-Origin")
+			return nil
+		},
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
+			a.log.Warn("the Statistics API does not answer", zap.Error(err))
+			w.Header().Set("Content-Type", "application/json; charset=utf-8")
+			w.WriteHeader(http.StatusBadGateway)
+			_, _ = w.Write([]byte(`{"error":"the Statistics API does not answer"}`))
+		},
+	}
+	srv.Engine.GET("/statistics", gin.WrapH(proxy))
+	return nil
+}
+
+func (a *api) post(c *gin.Context) {
+	// Only the three fields are the viewer's to set.
+	var body struct {
+		UserID  string `json:"userid"`
+		VideoID string `json:"videoid"`
+		Text    string `json:"comment"`
+	}
+	if !server.ReadJSON(c, &body) {
+		a.refused.WithLabelValues("invalid").Inc()
+		return
+	}
+	posted := comment.Comment{UserID: body.UserID, VideoID: body.VideoID, Text: body.Text, Timestamp: time.Now().UTC().Truncate(time.Millisecond)}
+	if err := posted.Validate(); err != nil {
+		a.refused.WithLabelValues("invalid").Inc()
+		server.Fail(c, http.StatusBadRequest, "%s", err)
+		return
+	}
+	// A viewer who leaves before the answer has posted all the same.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Request.Context()), a.cfg.PublishTimeout)
+	defer cancel()
+	stored, err := a.broker.Publish(ctx, posted)
+	if err != nil {
+		a.refused.WithLabelValues("unavailable").Inc()
+		a.log.Warn("a comment was not published", zap.String("video", posted.VideoID), zap.Error(err))
+		c.Header("Retry-After", "1")
+		server.Fail(c, http.StatusServiceUnavailable, "the comment was not published because Redis is unavailable; try again")
+		return
+	}
+	a.published.Inc()
+	a.counts.add(stored.VideoID)
+	c.JSON(http.StatusCreated, gin.H{"success": true, "comment": stored})
+}
+
+func (a *api) health(c *gin.Context) {
+	c.JSON(http.StatusOK, gin.H{"status": "ok", "instance": a.instance, "comments": a.counts.total()})
+}
+
+func (a *api) report(ctx context.Context) []any {
+	// While Redis is away the readers keep to their topics, so what was last known of them stands.
+	if count, subscribers, err := a.broker.Topics(ctx, statistics.ListCap); err == nil {
+		a.topicCount, a.topicSubscribers = count, subscribers
+	}
+	report := a.counts.report()
+	report.InstanceID = a.instance
+	report.ActiveTopicCount, report.TopicSubscribers = a.topicCount, a.topicSubscribers
+	report.ActiveTopics = slices.Sorted(maps.Keys(a.topicSubscribers))
+	return []any{report}
+}
