@@ -1,0 +1,198 @@
+// Package api is the Reader API: it holds the viewers' event streams.
+package api
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"go.uber.org/zap"
+
+	"github.com/livecomments/livecomments/services/reader/feed"
+	"github.com/livecomments/livecomments/services/shared/broker"
+	"github.com/livecomments/livecomments/services/shared/comment"
+	"github.com/livecomments/livecomments/services/shared/config"
+	"github.com/livecomments/livecomments/services/shared/server"
+	"github.com/livecomments/livecomments/services/shared/statistics"
+)
+
+// Config is everything that a reader can be told.
+type Config struct {
+	Port           int               `env:"PORT" default:"4000" validate:"min=1,max=65535" help:"Port of the HTTP API."`
+	MaxConnections int64             `env:"MAX_CONNECTIONS" default:"10000" validate:"min=1" help:"Streams that this reader holds at the most; further ones are answered 503 with Retry-After."`
+	Heartbeat      time.Duration     `env:"HEARTBEAT" default:"15s" validate:"min=10ms" help:"A stream that was quiet for this long gets a comment line, which keeps proxies from closing it."`
+	WriteTimeout   time.Duration     `env:"WRITE_TIMEOUT" default:"10s" validate:"min=10ms" help:"A viewer that takes nothing for this long, while there is something to take, is cut."`
+	StreamLifetime time.Duration     `env:"STREAM_LIFETIME" default:"30m" validate:"min=0" help:"A stream is ended after 80 to 100 % of this, so that viewers spread over new readers; they resume without loss. 0 for no limit."`
+	Retry          time.Duration     `env:"RETRY" default:"1s" validate:"min=1ms" help:"How long viewers are told to wait before they connect again, each 50 to 150 % of it."`
+	DrainPeriod    time.Duration     `env:"DRAIN_PERIOD" default:"10s" validate:"min=0" help:"At a stop the streams end spread over this time. It must be shorter than STOP_TIMEOUT."`
+	Feed           feed.Config       `embed:""`
+	Server         server.Config     `embed:""`
+	Redis          broker.Config     `embed:""`
+	Statistics     statistics.Config `embed:""`
+}
+
+type api struct {
+	cfg      Config
+	log      *zap.Logger
+	instance string
+	feed     *feed.Feed
+	draining <-chan struct{}
+	metrics  *metrics
+
+	connections atomic.Int64
+	sent, gaps  atomic.Uint64
+}
+
+// Run serves the Reader API until ctx ends, and returns when all of it has stopped.
+func Run(ctx context.Context, cfg Config) error {
+	if err := config.Validate(&cfg); err != nil {
+		return err
+	}
+	if cfg.DrainPeriod >= cfg.Server.StopTimeout {
+		return fmt.Errorf("DRAIN_PERIOD=%s is out of bounds: it must be shorter than STOP_TIMEOUT=%s", cfg.DrainPeriod, cfg.Server.StopTimeout)
+	}
+	srv, err := server.New("reader", cfg.Port, cfg.Server)
+	if err != nil {
+		return err
+	}
+	redis, err := broker.Open(cfg.Redis, srv.Log)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = redis.Close() }()
+	a := &api{cfg: cfg, log: srv.Log, instance: srv.Instance, feed: feed.New(cfg.Feed, redis, srv.Log), draining: srv.Draining()}
+	a.metrics = newMetrics(a)
+	a.metrics.register(srv.Registry)
+	a.feed.Register(srv.Registry)
+	srv.Engine.GET("/connect", a.connectGet)
+	srv.Engine.POST("/connect", a.connectPost)
+	srv.Engine.GET("/health", a.health)
+
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var tasks sync.WaitGroup
+	tasks.Go(func() {
+		srv.NotReady("waiting for Redis")
+		if redis.Await(background) == nil {
+			srv.Ready()
+		}
+	})
+	tasks.Go(func() { a.feed.Run(background) })
+	tasks.Go(func() { statistics.Report(background, cfg.Statistics, srv.Log, statistics.ReaderPath, a.report) })
+	err = srv.Run(ctx)
+	stop()
+	tasks.Wait()
+	return err
+}
+
+// request is what a viewer asks for.
+type request struct {
+	UserID  string `json:"userid"`
+	VideoID string `json:"videoid"`
+}
+
+func (a *api) connectGet(c *gin.Context) {
+	a.connect(c, request{UserID: c.Query("userid"), VideoID: c.Query("videoid")})
+}
+
+func (a *api) connectPost(c *gin.Context) {
+	var body request
+	if server.ReadJSON(c, &body) {
+		a.connect(c, body)
+	}
+}
+
+func (a *api) connect(c *gin.Context, viewer request) {
+	position, err := validate(c, viewer, a.cfg.Redis.HistoryLength)
+	if err != nil {
+		server.Fail(c, http.StatusBadRequest, "%s", err)
+		return
+	}
+	if a.connections.Add(1) > a.cfg.MaxConnections {
+		a.connections.Add(-1)
+		a.metrics.refused.WithLabelValues("full").Inc()
+		a.unavailable(c, "this reader holds as many streams as it may; try again")
+		return
+	}
+	defer a.connections.Add(-1)
+	select {
+	case <-a.draining:
+		a.metrics.refused.WithLabelValues("draining").Inc()
+		a.unavailable(c, "this reader is stopping; try again")
+		return
+	default:
+	}
+	joined, err := a.feed.Join(c.Request.Context(), viewer.VideoID, position)
+	if err != nil {
+		a.metrics.refused.WithLabelValues("redis").Inc()
+		a.unavailable(c, "the comments of this video cannot be had because Redis is unavailable; try again")
+		return
+	}
+	defer joined.Close()
+	newStream(a, c, viewer, joined, position).run(c.Request.Context())
+}
+
+// validate checks what a viewer asks for and finds out where it wants to start. The header comes before the query: a
+// browser repeats the query of its first request when it connects again.
+func validate(c *gin.Context, viewer request, mostHistory int) (feed.Position, error) {
+	var position feed.Position
+	if viewer.UserID == "" || viewer.VideoID == "" {
+		return position, fmt.Errorf("userid and videoid are required")
+	}
+	if err := comment.ValidateID("userid", viewer.UserID); err != nil {
+		return position, err
+	}
+	if err := comment.ValidateID("videoid", viewer.VideoID); err != nil {
+		return position, err
+	}
+	if last := c.Query("history"); last != "" {
+		n, err := strconv.Atoi(last)
+		if err != nil || n < 0 || n > mostHistory {
+			return position, fmt.Errorf("history must be a whole number from 0 to %d", mostHistory)
+		}
+		position.Last = n
+	}
+	name, seen := "Last-Event-ID", c.GetHeader("Last-Event-ID")
+	if seen == "" {
+		name, seen = "lastEventId", c.Query("lastEventId")
+	}
+	if seen != "" {
+		id, err := comment.ParseID(seen)
+		if err != nil {
+			return position, fmt.Errorf("%s: %w", name, err)
+		}
+		position = feed.Position{After: &id}
+	}
+	return position, nil
+}
+
+// unavailable answers 503 and asks to come back after a time that differs, so that those turned away together do not come
+// back together.
+func (a *api) unavailable(c *gin.Context, reason string) {
+	c.Header("Retry-After", strconv.Itoa(1+rand.IntN(5)))
+	server.Fail(c, http.StatusServiceUnavailable, "%s", reason)
+}
+
+// retry is how long one viewer should wait before it connects again.
+func (a *api) retry() time.Duration {
+	return a.cfg.Retry/2 + rand.N(a.cfg.Retry)
+}
+
+func (a *api) health(c *gin.Context) {
+	topics, _ := a.feed.Topics(0)
+	c.JSON(http.StatusOK, gin.H{"status": "ok", "instance": a.instance, "connections": a.connections.Load(), "topics": topics})
+}
+
+func (a *api) report(context.Context) []any {
+	count, topics := a.feed.Topics(statistics.ListCap)
+	return []any{statistics.ReaderReport{
+		InstanceID: a.instance, ActiveConnections: int(a.connections.Load()),
+		SubscribedTopics: topics, SubscribedTopicCount: count,
+		MessagesReceived: a.feed.Received(), MessagesSent: a.sent.Load(), Gaps: a.gaps.Load(),
+	}}
+}

@@ -1,0 +1,450 @@
+// Package feed keeps a fanout.Topic for each video that somebody here watches, in step with Redis.
+//
+// A topic is subscribed to when its first viewer comes and, so that a viewer who reloads the page does not cost a
+// resubscription, given up only some time after its last has left. Whenever Redis confirms a subscription (the first, and
+// again after each interruption), the history is read and merged by id with what arrives meanwhile, so that nothing
+// falls between:
+//
+//	             first viewer                confirmed                 history read
+//	(no topic) ───────────────► subscribing ───────────► catching up ───────────────► live
+//	    ▲                                                     ▲                         │ │
+//	    │                                                     └──── confirmed again ────┘ │
+//	    └──────────────────────────── no viewer for the linger time ──────────────────────┘
+package feed
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/livecomments/livecomments/services/reader/event"
+	"github.com/livecomments/livecomments/services/reader/fanout"
+	"github.com/livecomments/livecomments/services/shared/broker"
+	"github.com/livecomments/livecomments/services/shared/comment"
+)
+
+// ErrUnavailable says that a viewer cannot be given a position in the stream now, because Redis does not answer.
+var ErrUnavailable = errors.New("redis is unavailable")
+
+const (
+	// warm is how many recent comments a topic starts with, for viewers that come from another reader and resume.
+	warm = 32
+	// catchUpBatch bounds the histories that are read in one round trip.
+	catchUpBatch = 256
+	// catchUpPause is the time before a history that could not be read is tried again.
+	catchUpPause = 500 * time.Millisecond
+)
+
+// Config bounds what a reader keeps for each video.
+type Config struct {
+	Linger           time.Duration `env:"LINGER" default:"30s" validate:"min=0" help:"How long a video stays subscribed after its last viewer has left."`
+	SubscribeTimeout time.Duration `env:"SUBSCRIBE_TIMEOUT" default:"5s" validate:"min=10ms" help:"How long a new viewer may wait for Redis to confirm the subscription; after that the answer is 503."`
+	BufferFrames     int           `env:"BUFFER_FRAMES" default:"1000" validate:"min=1" help:"Comments of a video that a viewer may be behind before it is moved ahead with a gap event."`
+	BufferAge        time.Duration `env:"BUFFER_AGE" default:"30s" validate:"min=1s" help:"How long a reader keeps a comment for viewers that are behind or resume; older ones are read from the history."`
+}
+
+// Feed is the videos of one reader. It is safe for concurrent use.
+type Feed struct {
+	cfg          Config
+	log          *zap.Logger
+	broker       *broker.Broker
+	subscription *broker.Subscription
+	metrics      *metrics
+
+	mu     sync.Mutex
+	topics map[string]*topic
+	behind []behind // topics whose history is to be read
+	wake   chan struct{}
+}
+
+// topic is guarded by Feed.mu, but for what fanout guards itself.
+type topic struct {
+	video   string
+	viewers int
+	linger  *time.Timer
+
+	fanout *fanout.Topic // nil until the history was read for the first time
+	ready  chan struct{} // closed when fanout is set
+	live   bool          // what arrives goes to fanout; otherwise to pending
+	// confirmations counts Redis' confirmations, so that a history that was read before the latest is not taken for its.
+	confirmations int
+	pending       []fanout.Frame
+	overflowed    bool // pending grew too long and was dropped: the history must be read once more
+}
+
+type behind struct {
+	topic        *topic
+	confirmation int
+}
+
+// New makes a Feed without videos. It does nothing before Run.
+func New(cfg Config, b *broker.Broker, log *zap.Logger) *Feed {
+	f := &Feed{cfg: cfg, log: log, broker: b, topics: map[string]*topic{}, wake: make(chan struct{}, 1)}
+	f.metrics = newMetrics(f)
+	f.subscription = b.NewSubscription((*handler)(f))
+	return f
+}
+
+// Run receives from Redis until ctx ends.
+func (f *Feed) Run(ctx context.Context) {
+	var tasks sync.WaitGroup
+	tasks.Go(func() { f.subscription.Run(ctx) })
+	tasks.Go(func() { f.catchUp(ctx) })
+	tasks.Go(func() { f.trim(ctx) })
+	tasks.Wait()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, t := range f.topics {
+		t.linger.Stop()
+	}
+}
+
+// Position is where in a video's comments a viewer wants to start: after the comment that it saw last, with the Last
+// comments first, or, by default, with whatever comes next.
+type Position struct {
+	After *comment.ID
+	Last  int
+}
+
+// Stream is one viewer's way through a video's comments: Replay first, then what Viewer gives.
+type Stream struct {
+	Viewer *fanout.Viewer
+	// Replay is what the viewer gets from the history, in order.
+	Replay []fanout.Frame
+	// Gap says that comments between the asked-for position and the first of the stream are lost.
+	Gap bool
+
+	leave func()
+}
+
+// Close ends the viewer's part in the video.
+func (s *Stream) Close() {
+	s.Viewer.Close()
+	s.leave()
+}
+
+// Join adds a viewer to a video. When it returns, everything from the position on is certain to be in the Stream, or
+// announced as a gap. Its error is ErrUnavailable or that of ctx.
+func (f *Feed) Join(ctx context.Context, video string, position Position) (*Stream, error) {
+	t := f.enter(video)
+	stream, err := f.join(ctx, t, position)
+	if err != nil {
+		f.leave(t)
+		return nil, err
+	}
+	stream.leave = func() { f.leave(t) }
+	return stream, nil
+}
+
+func (f *Feed) join(ctx context.Context, t *topic, position Position) (*Stream, error) {
+	timeout := time.NewTimer(f.cfg.SubscribeTimeout)
+	defer timeout.Stop()
+	select {
+	case <-t.ready:
+	case <-timeout.C:
+		return nil, ErrUnavailable
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if position.After == nil && position.Last == 0 {
+		return &Stream{Viewer: t.fanout.Subscribe()}, nil
+	}
+	if position.After != nil {
+		if viewer := t.fanout.SubscribeAfter(*position.After); viewer != nil {
+			return &Stream{Viewer: viewer}, nil
+		}
+	}
+	return f.replay(ctx, t, position)
+}
+
+// replay takes from the history what the topic does not hold. The viewer is added first, so that the history and
+// what comes later overlap.
+func (f *Feed) replay(ctx context.Context, t *topic, position Position) (*Stream, error) {
+	viewer := t.fanout.Subscribe()
+	query := broker.Query{VideoID: t.video, Last: position.Last}
+	if position.After != nil {
+		query = broker.Query{VideoID: t.video, After: *position.After}
+	}
+	pages, err := f.broker.History(ctx, query)
+	if err == nil {
+		err = pages[0].Err
+	}
+	if err != nil {
+		viewer.Close()
+		f.log.Warn("history could not be read", zap.String("video", t.video), zap.Error(err))
+		return nil, ErrUnavailable
+	}
+	page, head := pages[0], viewer.Cursor()
+	stream := &Stream{Viewer: viewer, Gap: !page.Complete}
+	for _, message := range page.Messages {
+		if !message.ID.After(head) {
+			stream.Replay = append(stream.Replay, encode(message))
+		}
+	}
+	if position.After != nil && page.Complete && position.After.After(head) {
+		// The viewer comes from a reader that is ahead of this one: what it has seen there is not to be sent again.
+		viewer.MoveTo(*position.After)
+	}
+	return stream, nil
+}
+
+func (f *Feed) enter(video string) *topic {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	t := f.topics[video]
+	if t == nil {
+		t = &topic{video: video, ready: make(chan struct{})}
+		t.linger = time.AfterFunc(f.cfg.Linger, func() { f.giveUp(t) })
+		f.topics[video] = t
+		f.subscription.Add(video)
+	}
+	t.linger.Stop()
+	t.viewers++
+	return t
+}
+
+func (f *Feed) leave(t *topic) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if t.viewers--; t.viewers == 0 {
+		t.linger.Reset(f.cfg.Linger)
+	}
+}
+
+func (f *Feed) giveUp(t *topic) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	// The timer may have fired while a viewer came.
+	if t.viewers == 0 && f.topics[t.video] == t {
+		delete(f.topics, t.video)
+		f.subscription.Remove(t.video)
+	}
+}
+
+// Topics is the exact number of videos that the reader is subscribed to, and the names of up to most of them.
+func (f *Feed) Topics(most int) (count int, videos []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	videos = make([]string, 0, min(most, len(f.topics)))
+	for video := range f.topics {
+		if len(videos) == most {
+			break
+		}
+		videos = append(videos, video)
+	}
+	slices.Sort(videos)
+	return len(f.topics), videos
+}
+
+// Received is how many comments Redis has delivered to this reader.
+func (f *Feed) Received() uint64 { return f.metrics.total.Load() }
+
+// handler is the Feed as the subscription sees it.
+type handler Feed
+
+func (h *handler) Subscribed(video string) {
+	f := (*Feed)(h)
+	f.metrics.connected.Set(1)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if t := f.topics[video]; t != nil {
+		f.fallBehind(t)
+	}
+}
+
+// fallBehind has the topic's history read; until then what arrives is held back.
+func (f *Feed) fallBehind(t *topic) {
+	t.live, t.pending, t.overflowed = false, nil, false
+	t.confirmations++
+	f.behind = append(f.behind, behind{t, t.confirmations})
+	f.rouse()
+}
+
+func (h *handler) Received(video string, message broker.Message) {
+	f := (*Feed)(h)
+	f.metrics.received(message.ID)
+	frame := encode(message)
+	f.mu.Lock()
+	t := f.topics[video]
+	if t == nil {
+		f.mu.Unlock()
+		return
+	}
+	if !t.live {
+		t.hold(frame, f.cfg.BufferFrames)
+		f.mu.Unlock()
+		return
+	}
+	f.mu.Unlock()
+	// Only Subscribed, which is never called at the same time, takes a topic out of its live state.
+	t.fanout.Publish(frame)
+}
+
+func (h *handler) Interrupted(error) { h.metrics.connected.Set(0) }
+
+func (t *topic) hold(frame fanout.Frame, most int) {
+	if len(t.pending) == most {
+		t.pending, t.overflowed = nil, true
+	}
+	if !t.overflowed {
+		t.pending = append(t.pending, frame)
+	}
+}
+
+// catchUp reads the histories of topics that Redis has confirmed, many in one round trip.
+func (f *Feed) catchUp(ctx context.Context) {
+	for {
+		batch, queries := f.takeBehind()
+		if len(batch) == 0 {
+			select {
+			case <-ctx.Done():
+				return
+			case <-f.wake:
+			}
+			continue
+		}
+		pages, err := f.broker.History(ctx, queries...)
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			pages = make([]broker.Page, len(batch))
+			for i := range pages {
+				pages[i].Err = err
+			}
+		}
+		if failed := f.merge(batch, pages); len(failed) > 0 {
+			time.AfterFunc(catchUpPause, func() { f.putBack(failed) })
+		}
+	}
+}
+
+func (f *Feed) takeBehind() ([]behind, []broker.Query) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var batch []behind
+	var queries []broker.Query
+	for len(f.behind) > 0 && len(batch) < catchUpBatch {
+		next := f.behind[0]
+		f.behind = f.behind[1:]
+		if !f.current(next) {
+			continue
+		}
+		query := broker.Query{VideoID: next.topic.video, Last: warm}
+		if next.topic.fanout != nil {
+			query = broker.Query{VideoID: next.topic.video, After: next.topic.fanout.Head()}
+		}
+		batch, queries = append(batch, next), append(queries, query)
+	}
+	return batch, queries
+}
+
+func (f *Feed) putBack(batch []behind) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.behind = append(f.behind, batch...)
+	f.rouse()
+}
+
+func (f *Feed) rouse() {
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
+// current reports whether b is about the latest confirmation of a topic that is still here.
+func (f *Feed) current(b behind) bool {
+	return f.topics[b.topic.video] == b.topic && b.topic.confirmations == b.confirmation
+}
+
+// merge joins each history with what has arrived since, and returns those that could not be read.
+func (f *Feed) merge(batch []behind, pages []broker.Page) (failed []behind) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i, b := range batch {
+		if !f.current(b) {
+			continue
+		}
+		if err := pages[i].Err; err != nil {
+			if len(failed) == 0 {
+				f.log.Warn("history could not be read; trying again", zap.String("video", b.topic.video), zap.Error(err))
+			}
+			failed = append(failed, b)
+			continue
+		}
+		b.topic.append(pages[i], f.cfg)
+		if b.topic.overflowed {
+			f.fallBehind(b.topic)
+			continue
+		}
+		// Those that the history held as well are known to the topic by their ids.
+		b.topic.fanout.Publish(b.topic.pending...)
+		b.topic.pending, b.topic.live = nil, true
+	}
+	return failed
+}
+
+// append adds to the topic what the history held.
+func (t *topic) append(page broker.Page, cfg Config) {
+	frames := make([]fanout.Frame, len(page.Messages))
+	for i, message := range page.Messages {
+		frames[i] = encode(message)
+	}
+	if t.fanout == nil {
+		floor := comment.ID{}
+		if len(frames) > 0 {
+			floor = frames[0].ID.Previous()
+		}
+		t.fanout = fanout.NewTopic(fanout.Limits{Frames: cfg.BufferFrames, Age: cfg.BufferAge}, floor, frames)
+		close(t.ready)
+		return
+	}
+	if !page.Complete {
+		t.announceGap(page, frames)
+	}
+	t.fanout.Publish(frames...)
+}
+
+// announceGap tells every viewer of the topic that comments are lost, before those that are left.
+func (t *topic) announceGap(page broker.Page, frames []fanout.Frame) {
+	switch head := t.fanout.Head(); {
+	case head.After(page.Head):
+		// Redis has lost what was delivered already, and may give its ids out again.
+		t.fanout.Rewind(page.Head)
+	case len(frames) > 0 && frames[0].ID.Previous().After(head):
+		t.fanout.Publish(fanout.Frame{ID: frames[0].ID.Previous(), Bytes: event.Gap(t.video, nil), Gap: true})
+	}
+}
+
+// trim lets the frames of quiet videos go.
+func (f *Feed) trim(ctx context.Context) {
+	ticker := time.NewTicker(f.cfg.BufferAge)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		f.mu.Lock()
+		topics := make([]*fanout.Topic, 0, len(f.topics))
+		for _, t := range f.topics {
+			if t.fanout != nil {
+				topics = append(topics, t.fanout)
+			}
+		}
+		f.mu.Unlock()
+		for _, t := range topics {
+			t.Trim()
+		}
+	}
+}
+
+func encode(message broker.Message) fanout.Frame {
+	return fanout.Frame{ID: message.ID, Bytes: event.Comment(message.ID, message.Data)}
+}

@@ -1,0 +1,51 @@
+package feed
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/livecomments/livecomments/services/shared/comment"
+)
+
+type metrics struct {
+	total     atomic.Uint64
+	messages  prometheus.CounterFunc
+	lag       prometheus.Histogram
+	connected prometheus.Gauge
+	topics    prometheus.GaugeFunc
+}
+
+func newMetrics(f *Feed) *metrics {
+	m := &metrics{}
+	m.messages = prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "livecomments_reader_messages_received_total",
+		Help: "Comments that Redis delivered to this reader.",
+	}, func() float64 { return float64(m.total.Load()) })
+	m.lag = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name:    "livecomments_reader_receive_lag_seconds",
+		Help:    "Time from a comment's id, by Redis' clock, to its arrival here, by this host's.",
+		Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
+	})
+	m.connected = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "livecomments_reader_redis_connected",
+		Help: "1 while comments are received from Redis, 0 while the subscription is interrupted.",
+	})
+	m.topics = prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "livecomments_reader_subscribed_topics",
+		Help: "Videos that this reader is subscribed to.",
+	}, func() float64 { count, _ := f.Topics(0); return float64(count) })
+	return m
+}
+
+func (m *metrics) received(id comment.ID) {
+	m.total.Add(1)
+	//nolint:gosec // milliseconds since 1970 fit
+	m.lag.Observe(max(0, time.Since(time.UnixMilli(int64(id.Millis))).Seconds()))
+}
+
+// Register makes the feed's figures part of registry.
+func (f *Feed) Register(registry *prometheus.Registry) {
+	registry.MustRegister(f.metrics.messages, f.metrics.lag, f.metrics.connected, f.metrics.topics)
+}
