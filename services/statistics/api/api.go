@@ -1,0 +1,64 @@
+// Package api is the Statistics API: it takes the parts' reports and serves what they add up to.
+package api
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/livecomments/livecomments/services/shared/config"
+	"github.com/livecomments/livecomments/services/shared/server"
+	"github.com/livecomments/livecomments/services/shared/statistics"
+	"github.com/livecomments/livecomments/services/statistics/tally"
+)
+
+// Config is everything that the Statistics API can be told.
+type Config struct {
+	Port   int           `env:"PORT" default:"5000" validate:"min=1,max=65535" help:"Port of the HTTP API."`
+	Tally  tally.Config  `embed:""`
+	Server server.Config `embed:""`
+}
+
+type api struct {
+	instance string
+	tally    *tally.Tally
+}
+
+// Run serves the Statistics API until ctx ends, and returns when all of it has stopped.
+func Run(ctx context.Context, cfg Config) error {
+	if err := config.Validate(&cfg); err != nil {
+		return err
+	}
+	srv, err := server.New("statistics", cfg.Port, cfg.Server)
+	if err != nil {
+		return err
+	}
+	a := &api{instance: srv.Instance, tally: tally.New(cfg.Tally, time.Now)}
+	srv.Registry.MustRegister(a.tally)
+	srv.Engine.GET("/statistics", func(c *gin.Context) { c.JSON(http.StatusOK, a.tally.Totals()) })
+	srv.Engine.GET("/health", func(c *gin.Context) { c.JSON(http.StatusOK, gin.H{"status": "ok", "instance": a.instance}) })
+	srv.Engine.POST(statistics.CommentPath, take("", nil, a.tally.TakeComment))
+	srv.Engine.POST(statistics.ReaderPath, take("instanceId", func(r *statistics.ReaderReport) string { return r.InstanceID }, a.tally.TakeReader))
+	srv.Engine.POST(statistics.ClientPath, take("clientId", func(r *statistics.ClientReport) string { return r.ClientID }, a.tally.TakeClient))
+	srv.Ready()
+	return srv.Run(ctx)
+}
+
+// take is the handler of one kind of report; where id is not nil, a report must have the field of that name.
+func take[R any](name string, id func(*R) string, store func(R)) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		var report R
+		if !server.ReadJSON(c, &report) {
+			return
+		}
+		if id != nil && strings.TrimSpace(id(&report)) == "" {
+			server.Fail(c, http.StatusBadRequest, "%s is required", name)
+			return
+		}
+		store(report)
+		c.JSON(http.StatusOK, gin.H{"success": true})
+	}
+}

@@ -1,0 +1,64 @@
+package tally
+
+import "time"
+
+// counters are what a part reports that only ever grows, while it runs.
+type counters struct{ published, received, sent uint64 }
+
+func (c counters) plus(other counters) counters {
+	return counters{c.published + other.published, c.received + other.received, c.sent + other.sent}
+}
+
+// since is how far counters have come; one that is lower than before began again at 0.
+func (c counters) since(last counters) counters {
+	return counters{increase(last.published, c.published), increase(last.received, c.received), increase(last.sent, c.sent)}
+}
+
+func increase(last, now uint64) uint64 {
+	if now < last {
+		return now
+	}
+	return now - last
+}
+
+// series is what one part has counted over time, restarts of the part included.
+type series struct {
+	last    counters // as reported
+	sum     counters
+	samples []sample // of sum, those within the window and the one before it
+}
+
+type sample struct {
+	at  time.Time
+	sum counters
+}
+
+func (s *series) add(now counters, at time.Time, window time.Duration) {
+	s.sum, s.last = s.sum.plus(now.since(s.last)), now
+	s.samples = append(s.samples, sample{at, s.sum})
+	for len(s.samples) > 2 && s.samples[1].at.Before(at.Add(-window)) {
+		s.samples = s.samples[1:]
+	}
+}
+
+// forget gives up the samples of a part that has not reported since limit: it has no rate any more.
+func (s *series) forget(limit time.Time) {
+	if n := len(s.samples); n > 0 && s.samples[n-1].at.Before(limit) {
+		s.samples = nil
+	}
+}
+
+// rates are per second, over the part's own reports within the window. What it had counted before its first report is
+// in none of them.
+func (s *series) rates() (published, received, sent float64) {
+	if len(s.samples) < 2 {
+		return 0, 0, 0
+	}
+	first, last := s.samples[0], s.samples[len(s.samples)-1]
+	seconds := last.at.Sub(first.at).Seconds()
+	if seconds <= 0 {
+		return 0, 0, 0
+	}
+	grown := last.sum.since(first.sum)
+	return float64(grown.published) / seconds, float64(grown.received) / seconds, float64(grown.sent) / seconds
+}

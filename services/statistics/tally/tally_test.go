@@ -1,0 +1,128 @@
+package tally_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/livecomments/livecomments/services/shared/statistics"
+	"github.com/livecomments/livecomments/services/statistics/tally"
+)
+
+// clock is moved by hand.
+type clock struct{ time.Time }
+
+func (c *clock) now() time.Time       { return c.Time }
+func (c *clock) pass(d time.Duration) { c.Time = c.Add(d) }
+func newTally() (*tally.Tally, *clock) {
+	c := &clock{time.Unix(1_700_000_000, 0)}
+	return tally.New(tally.Config{StaleAfter: 15 * time.Second, Window: 30 * time.Second}, c.now), c
+}
+
+func topics(n int) []string {
+	var all []string
+	for i := range n {
+		all = append(all, fmt.Sprintf("v%05d", i))
+	}
+	return all
+}
+
+func TestCountsOf90000ChannelsStayExactWhileListsAreCapped(t *testing.T) {
+	tally, _ := newTally()
+	tally.TakeComment(statistics.CommentReport{ActiveTopics: topics(100), ActiveTopicCount: 90_000})
+	tally.TakeReader(statistics.ReaderReport{InstanceID: "r1", SubscribedTopics: topics(100), SubscribedTopicCount: 72_900})
+	tally.TakeReader(statistics.ReaderReport{InstanceID: "r2", SubscribedTopics: topics(5000)}) // a sender that does not cap
+	all := tally.Totals().ReaderAPIs
+	assert.Equal(t, 90_000, all.AllSubscribedTopicCount)
+	assert.Equal(t, 72_900+5000, all.TotalSubscriptions)
+	assert.InDelta(t, 0.81, all.Readers[0].SubscriptionShare, 1e-9)
+	assert.InDelta(t, 5000.0/90_000, all.Readers[1].SubscriptionShare, 1e-9)
+	assert.InDelta(t, (0.81+5000.0/90_000)/2, all.SubscriptionShare.Mean, 1e-9)
+	assert.InDelta(t, 5000.0/90_000, all.SubscriptionShare.Min, 1e-9)
+	assert.InDelta(t, 0.81, all.SubscriptionShare.Max, 1e-9)
+	for name, list := range map[string][]string{
+		"all": all.AllSubscribedTopics, "r1": all.Readers[0].SubscribedTopics, "r2": all.Readers[1].SubscribedTopics,
+	} {
+		assert.Len(t, list, statistics.ListCap, name)
+	}
+}
+
+func TestWithoutACommentAPITheShareIsOfWhatTheReadersName(t *testing.T) {
+	tally, _ := newTally()
+	tally.TakeReader(statistics.ReaderReport{InstanceID: "r1", SubscribedTopics: []string{"a", "b"}})
+	tally.TakeReader(statistics.ReaderReport{InstanceID: "r2", SubscribedTopics: []string{"b", "c"}})
+	all := tally.Totals().ReaderAPIs
+	assert.Equal(t, 3, all.AllSubscribedTopicCount)
+	assert.Equal(t, []string{"a", "b", "c"}, all.AllSubscribedTopics)
+	assert.InDelta(t, 2.0/3, all.Readers[0].SubscriptionShare, 1e-9)
+}
+
+func TestAPartThatStopsReportingDropsOutOfTheTotals(t *testing.T) {
+	tally, clock := newTally()
+	tally.TakeReader(statistics.ReaderReport{InstanceID: "stays", ActiveConnections: 10, MessagesSent: 100})
+	tally.TakeReader(statistics.ReaderReport{InstanceID: "goes", ActiveConnections: 5, MessagesSent: 50})
+	tally.TakeClient(statistics.ClientReport{ClientID: "stays", Viewers: 3})
+	tally.TakeClient(statistics.ClientReport{ClientID: "goes", Viewers: 4})
+	clock.pass(10 * time.Second)
+	tally.TakeReader(statistics.ReaderReport{InstanceID: "stays", ActiveConnections: 11, MessagesSent: 110})
+	tally.TakeClient(statistics.ClientReport{ClientID: "stays", Viewers: 3})
+	clock.pass(5 * time.Second)
+	totals := tally.Totals()
+	assert.Equal(t, 2, totals.ReaderAPIs.TotalReaders, "15 s are not over")
+	assert.Equal(t, 7, totals.Viewers.Viewers)
+
+	clock.pass(time.Millisecond)
+	totals = tally.Totals()
+	assert.Equal(t, 1, totals.ReaderAPIs.TotalReaders)
+	assert.Equal(t, 11, totals.ReaderAPIs.TotalActiveConnections)
+	assert.Equal(t, uint64(110), totals.ReaderAPIs.TotalMessagesSent)
+	assert.Equal(t, 3, totals.Viewers.Viewers)
+	assert.Len(t, totals.Clients, 1)
+}
+
+func TestCopiesPerCommentIsOverTheWindowAndSurvivesRestarts(t *testing.T) {
+	tally, clock := newTally()
+	report := func(comments, first, second uint64) {
+		tally.TakeComment(statistics.CommentReport{InstanceID: "c", TotalComments: comments})
+		tally.TakeReader(statistics.ReaderReport{InstanceID: "r1", MessagesReceived: first, MessagesSent: 10 * first})
+		tally.TakeReader(statistics.ReaderReport{InstanceID: "r2", MessagesReceived: second, MessagesSent: 10 * second})
+	}
+	report(1000, 500, 500) // from before this tally began: not its own to count
+	assert.Zero(t, tally.Totals().Rates.CopiesPerComment)
+	clock.pass(10 * time.Second)
+	report(1100, 580, 570)
+	rates := tally.Totals().Rates
+	assert.InDelta(t, 1.5, rates.CopiesPerComment, 1e-9)
+	assert.InDelta(t, 10, rates.CommentsPerSecond, 1e-9)
+	assert.InDelta(t, 15, rates.ReceivedPerSecond, 1e-9)
+	assert.InDelta(t, 150, rates.DeliveriesPerSecond, 1e-9)
+
+	clock.pass(10 * time.Second)
+	report(1200, 20, 650) // r1 was restarted
+	assert.InDelta(t, (150.0+100)/200, tally.Totals().Rates.CopiesPerComment, 1e-9)
+
+	for range 4 {
+		clock.pass(10 * time.Second)
+		report(1200, 20, 650)
+	}
+	assert.Zero(t, tally.Totals().Rates.CopiesPerComment, "nothing was posted in the window")
+	clock.pass(time.Minute)
+	assert.Zero(t, tally.Totals().Rates.CommentsPerSecond)
+}
+
+func TestStoredCommentsCountsEveryInstanceOnceAlsoWhenItHasGone(t *testing.T) {
+	tally, clock := newTally()
+	tally.TakeComment(statistics.CommentReport{InstanceID: "a", TotalComments: 5, CommentsByVideo: map[string]uint64{"v": 5}, ActiveTopicCount: 9})
+	tally.TakeComment(statistics.CommentReport{InstanceID: "b", TotalComments: 7, CommentsByVideo: map[string]uint64{"v": 1, "w": 6}})
+	assert.Equal(t, uint64(12), tally.Totals().StoredComments)
+	assert.Equal(t, map[string]uint64{"v": 6, "w": 6}, tally.Totals().CommentAPI.CommentsByVideo)
+	clock.pass(time.Minute)
+	assert.Equal(t, 0, tally.Totals().CommentAPI.Instances)
+	tally.TakeComment(statistics.CommentReport{InstanceID: "a", TotalComments: 6, ActiveTopicCount: 8})
+	totals := tally.Totals()
+	assert.Equal(t, uint64(13), totals.StoredComments)
+	assert.Equal(t, uint64(6), totals.CommentAPI.TotalComments)
+	assert.Equal(t, 8, totals.CommentAPI.ActiveTopicCount)
+}
