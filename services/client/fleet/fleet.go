@@ -1,0 +1,245 @@
+// Package fleet runs many simulated viewers, lets them post, and reports what they saw.
+package fleet
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/livecomments/livecomments/services/client/ledger"
+	"github.com/livecomments/livecomments/services/client/viewer"
+	"github.com/livecomments/livecomments/services/shared/comment"
+	"github.com/livecomments/livecomments/services/shared/config"
+	"github.com/livecomments/livecomments/services/shared/popularity"
+	"github.com/livecomments/livecomments/services/shared/server"
+	"github.com/livecomments/livecomments/services/shared/statistics"
+)
+
+// Config is everything that the client can be told. The defaults are the small scene: client-1 and client-3 watch video1,
+// client-2 watches video2.
+type Config struct {
+	Port              int               `env:"PORT" default:"6100" validate:"min=1,max=65535" help:"Port of the probes and metrics."`
+	CommentAPIURL     string            `env:"COMMENT_API_URL" default:"http://localhost:3000" validate:"http_url" help:"The Comment API."`
+	ReaderAPIURLs     []string          `name:"reader-api-urls" env:"READER_API_URLS" default:"http://localhost:4000" validate:"min=1,dive,http_url" help:"The readers, separated by commas; each viewer picks one at random."`
+	Viewers           int               `env:"VIEWERS" default:"3" validate:"min=1" help:"Simulated viewers."`
+	Videos            int               `env:"VIDEOS" default:"2" validate:"min=1" help:"Videos that they watch; at most as many as viewers."`
+	Popularity        string            `env:"POPULARITY" default:"uniform" validate:"oneof=uniform three-tier zipf" help:"How the viewers spread over the videos: uniform, three-tier or zipf."`
+	CommentsPerMinute float64           `env:"COMMENTS_PER_MINUTE" default:"15" validate:"min=0" help:"Comments that each viewer posts a minute, on average, at random times."`
+	ConnectRate       float64           `env:"CONNECT_RATE" default:"1000" validate:"gt=0" help:"Viewers that connect a second at the start."`
+	SettleTimeout     time.Duration     `env:"SETTLE_TIMEOUT" default:"5s" validate:"min=0" help:"At a stop, how long to wait for comments that are on their way."`
+	Server            server.Config     `embed:""`
+	Statistics        statistics.Config `embed:""`
+}
+
+const (
+	// individual is up to how many viewers each reports for itself; more report as one fleet.
+	individual = 20
+	// postsAtOnce bounds the posts under way.
+	postsAtOnce = 256
+)
+
+type fleet struct {
+	cfg     Config
+	log     *zap.Logger
+	name    string
+	ledger  *ledger.Ledger
+	viewers []*member
+	http    *http.Client
+}
+
+// member is a viewer and what it has posted.
+type member struct {
+	viewer.Viewer
+	name              string
+	generated, failed atomic.Uint64
+}
+
+// Run lets the viewers watch and post until ctx ends; then they stop posting, wait for what is on its way, and leave.
+func Run(ctx context.Context, cfg Config) error {
+	if err := config.Validate(&cfg); err != nil {
+		return err
+	}
+	if cfg.Server.InstanceID == "" {
+		cfg.Server.InstanceID = "client"
+	}
+	audiences, err := popularity.Audiences(popularity.Distribution(cfg.Popularity), cfg.Videos, cfg.Viewers)
+	if err != nil {
+		return fmt.Errorf("VIEWERS=%d, VIDEOS=%d: %w", cfg.Viewers, cfg.Videos, err)
+	}
+	srv, err := server.New("client", cfg.Port, cfg.Server)
+	if err != nil {
+		return err
+	}
+	f := newFleet(cfg, srv, popularity.Assign(audiences, rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))))
+	defer f.http.CloseIdleConnections()
+	srv.Registry.MustRegister(newMetrics(f))
+	srv.Ready()
+
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var tasks sync.WaitGroup
+	tasks.Go(func() { f.watch(background) })
+	tasks.Go(func() { f.check(background) })
+	tasks.Go(func() { statistics.Report(background, cfg.Statistics, srv.Log, statistics.ClientPath, f.report) })
+	served := make(chan error, 1)
+	tasks.Go(func() { served <- srv.Run(ctx) })
+	f.post(ctx)
+	f.settle()
+	stop()
+	tasks.Wait()
+	f.ledger.Check(true)
+	f.conclude()
+	return <-served
+}
+
+func newFleet(cfg Config, srv *server.Server, videos []int) *fleet {
+	f := &fleet{cfg: cfg, log: srv.Log, name: srv.Instance, ledger: ledger.New(), http: &http.Client{Transport: &http.Transport{
+		DisableCompression: true, MaxIdleConnsPerHost: postsAtOnce, ResponseHeaderTimeout: 30 * time.Second,
+	}}}
+	for i, video := range videos {
+		m := &member{name: fmt.Sprintf("%s-%d", srv.Instance, i+1)}
+		m.Viewer = viewer.Viewer{
+			UserID: fmt.Sprintf("user%d", i+1), VideoID: fmt.Sprintf("video%d", video+1),
+			Readers: cfg.ReaderAPIURLs, HTTP: f.http, Log: srv.Log,
+		}
+		m.Account = f.ledger.NewLog(m.VideoID)
+		f.viewers = append(f.viewers, m)
+	}
+	return f
+}
+
+// watch connects the viewers, spread over time, and returns when ctx has ended and all have left.
+func (f *fleet) watch(ctx context.Context) {
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	began := time.Now()
+	for i, m := range f.viewers {
+		due := began.Add(time.Duration(float64(i) / f.cfg.ConnectRate * float64(time.Second)))
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Until(due)):
+			watching.Go(func() { m.Run(ctx) })
+		}
+	}
+}
+
+func (f *fleet) check(ctx context.Context) {
+	ticker := time.NewTicker(500 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			f.ledger.Check(false)
+		}
+	}
+}
+
+// post has connected viewers, chosen at random, post at exponentially distributed intervals, so that each posts as a
+// Poisson process, until ctx ends and all posts are answered.
+func (f *fleet) post(ctx context.Context) {
+	perSecond := f.cfg.CommentsPerMinute / 60 * float64(len(f.viewers))
+	if perSecond == 0 {
+		<-ctx.Done()
+		return
+	}
+	var posting sync.WaitGroup
+	defer posting.Wait()
+	places := make(chan struct{}, postsAtOnce)
+	due := time.Now()
+	for {
+		due = due.Add(time.Duration(rand.ExpFloat64() / perSecond * float64(time.Second)))
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Until(due)):
+		}
+		m := f.viewers[rand.IntN(len(f.viewers))]
+		if !m.Connected() {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case places <- struct{}{}:
+		}
+		posting.Go(func() {
+			defer func() { <-places }()
+			if err := f.send(context.WithoutCancel(ctx), m); err != nil {
+				m.failed.Add(1)
+				f.log.Debug("a post failed", zap.String("client", m.name), zap.Error(err))
+			}
+		})
+	}
+}
+
+var remarks = []string{"what a save!", "hello from the back row", "did you see that?", "again, again!", "first time here, love it", "no way 😂", "goal!!!", "the sound is great today"}
+
+func (f *fleet) send(ctx context.Context, m *member) error {
+	ctx, cancel := context.WithTimeout(ctx, ledger.PostTimeout)
+	defer cancel()
+	text := fmt.Sprintf("%s (%d)", remarks[rand.IntN(len(remarks))], m.generated.Load()+1)
+	body, err := json.Marshal(map[string]string{"userid": m.UserID, "videoid": m.VideoID, "comment": text})
+	if err != nil {
+		return err
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(f.cfg.CommentAPIURL, "/")+"/comment", bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	sent := time.Now()
+	response, err := f.http.Do(request)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = response.Body.Close() }()
+	answer, err := io.ReadAll(response.Body)
+	if err != nil {
+		return err
+	}
+	if response.StatusCode != http.StatusCreated {
+		return fmt.Errorf("%s: %s", response.Status, answer)
+	}
+	var created struct{ Comment comment.Comment }
+	if err := json.Unmarshal(answer, &created); err != nil || created.Comment.ID.IsZero() {
+		return errors.Join(fmt.Errorf("answered 201 with %.200q", answer), err)
+	}
+	m.generated.Add(1)
+	f.ledger.Posted(m.VideoID, created.Comment.ID, sent)
+	return nil
+}
+
+// settle waits until nothing is on its way, or SETTLE_TIMEOUT.
+func (f *fleet) settle() {
+	deadline := time.Now().Add(f.cfg.SettleTimeout)
+	for time.Now().Before(deadline) && f.ledger.Due() > 0 {
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// conclude tells how it ended: to the Statistics API and in the log.
+func (f *fleet) conclude() {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	if f.cfg.Statistics.URL != "" {
+		if err := statistics.Send(ctx, f.cfg.Statistics, statistics.ClientPath, f.report(ctx)); err != nil {
+			f.log.Warn("the last statistics were not taken", zap.Error(err))
+		}
+	}
+	total := f.total()
+	f.log.Info("all viewers have left", zap.Uint64("posted", total.CommentsGenerated), zap.Uint64("arrived", total.CommentsConsumed),
+		zap.Any("verification", total.Verification), zap.Any("latencyMillis", total.LatencyMillis))
+}

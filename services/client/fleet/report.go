@@ -1,0 +1,99 @@
+package fleet
+
+import (
+	"context"
+	"slices"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/livecomments/livecomments/services/shared/statistics"
+)
+
+// report is what goes to the Statistics API: each viewer of a small fleet for itself, a large one as a whole.
+func (f *fleet) report(context.Context) []any {
+	if len(f.viewers) > individual {
+		return []any{f.total()}
+	}
+	reports := make([]any, len(f.viewers))
+	for i, m := range f.viewers {
+		reports[i] = m.report(f.ledger.Latency())
+	}
+	return reports
+}
+
+func (m *member) report(latency statistics.Latency) statistics.ClientReport {
+	counts := m.Account.Counts()
+	counts.FailedPosts = m.failed.Load()
+	report := statistics.ClientReport{
+		ClientID: m.name, UserID: m.UserID, VideoID: m.VideoID, SubscribedTopics: []string{m.VideoID},
+		CommentsGenerated: m.generated.Load(), CommentsConsumed: counts.Consumed, ConnectedReader: m.Reader(),
+		Viewers: 1, Verification: counts.Verification, LatencyMillis: latency,
+	}
+	if m.Connected() {
+		report.Connected = 1
+	}
+	return report
+}
+
+// total is the report of the fleet as one client.
+func (f *fleet) total() statistics.ClientReport {
+	latency := f.ledger.Latency()
+	total := statistics.ClientReport{ClientID: f.name, LatencyMillis: latency}
+	videos := map[string]struct{}{}
+	for _, m := range f.viewers {
+		one := m.report(latency)
+		total.Viewers++
+		total.Connected += one.Connected
+		total.CommentsGenerated += one.CommentsGenerated
+		total.CommentsConsumed += one.CommentsConsumed
+		total.Add(one.Verification)
+		if _, known := videos[m.VideoID]; !known && len(videos) < statistics.ListCap {
+			videos[m.VideoID] = struct{}{}
+			total.SubscribedTopics = append(total.SubscribedTopics, m.VideoID)
+		}
+	}
+	slices.Sort(total.SubscribedTopics)
+	return total
+}
+
+// metrics makes the fleet's report a prometheus.Collector.
+type metrics struct {
+	fleet                            *fleet
+	viewers, connected               *prometheus.Desc
+	posted, arrived, wrong, quantile *prometheus.Desc
+}
+
+func newMetrics(f *fleet) *metrics {
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc("livecomments_client_"+name, help, labels, nil)
+	}
+	return &metrics{
+		fleet:     f,
+		viewers:   desc("viewers", "Simulated viewers."),
+		connected: desc("connected", "Simulated viewers that have a stream."),
+		posted:    desc("posted_total", "Comments answered 201."),
+		arrived:   desc("arrived_total", "Comments that arrived at viewers, duplicates apart."),
+		wrong:     desc("wrong", "Comments found wrong, by kind: missing, duplicates, misordered or pending.", "kind"),
+		quantile:  desc("latency_seconds", "Time from the post to the arrival, by quantile, since the start.", "quantile"),
+	}
+}
+
+func (m *metrics) Describe(descs chan<- *prometheus.Desc) { prometheus.DescribeByCollect(m, descs) }
+
+func (m *metrics) Collect(out chan<- prometheus.Metric) {
+	total := m.fleet.total()
+	emit := func(desc *prometheus.Desc, kind prometheus.ValueType, value float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(desc, kind, value, labels...)
+	}
+	emit(m.viewers, prometheus.GaugeValue, float64(total.Viewers))
+	emit(m.connected, prometheus.GaugeValue, float64(total.Connected))
+	emit(m.posted, prometheus.CounterValue, float64(total.CommentsGenerated))
+	emit(m.arrived, prometheus.CounterValue, float64(total.CommentsConsumed))
+	emit(m.wrong, prometheus.GaugeValue, float64(total.Missing), "missing")
+	emit(m.wrong, prometheus.GaugeValue, float64(total.Duplicates), "duplicates")
+	emit(m.wrong, prometheus.GaugeValue, float64(total.Misordered), "misordered")
+	emit(m.wrong, prometheus.GaugeValue, float64(total.Pending), "pending")
+	emit(m.quantile, prometheus.GaugeValue, total.LatencyMillis.P50/1000, "0.5")
+	emit(m.quantile, prometheus.GaugeValue, total.LatencyMillis.P99/1000, "0.99")
+	emit(m.quantile, prometheus.GaugeValue, total.LatencyMillis.Max/1000, "1")
+}

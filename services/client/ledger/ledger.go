@@ -1,0 +1,289 @@
+// Package ledger holds simulated viewers to account: what was posted and answered 201 on one side, what arrived at each
+// viewer on the other.
+//
+// Every comment on a viewer's video whose id comes after the position at which its stream began must arrive, once, and
+// in the order of the ids. A comment is missing when a later one has arrived and it has not; until then it is pending.
+package ledger
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/livecomments/livecomments/services/shared/comment"
+	"github.com/livecomments/livecomments/services/shared/statistics"
+)
+
+// PostTimeout bounds how long the answer to a post may take. Comments younger than it are not judged, because the
+// ledger may not have heard of one before them yet.
+const PostTimeout = 5 * time.Second
+
+const (
+	settle       = PostTimeout + time.Second
+	settleMillis = uint64(settle / time.Millisecond)
+	// patience is how long a comment may be on its way before it counts as pending.
+	patience = time.Second
+	// remembered is how many judged arrivals a viewer keeps at the least, to know duplicates by.
+	remembered = 64
+	// longest is the upper end of the latency histogram; what takes longer counts as this long.
+	longest = 10 * time.Minute
+)
+
+// Ledger is the account of all viewers in one process. It is safe for concurrent use.
+type Ledger struct {
+	mu      sync.Mutex
+	videos  map[string]*video
+	latency *hdrhistogram.Histogram // microseconds
+	newest  comment.ID
+	heard   time.Time // when newest was noted
+}
+
+// video is guarded by its own mu, as are its logs.
+type video struct {
+	mu    sync.Mutex
+	posts []post // ascending by id
+	logs  []*Log
+}
+
+type post struct {
+	id             comment.ID
+	sent, answered time.Time
+}
+
+// New makes an empty ledger.
+func New() *Ledger {
+	return &Ledger{videos: map[string]*video{}, latency: hdrhistogram.New(1, longest.Microseconds(), 3)}
+}
+
+func (l *Ledger) video(id string) *video {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.videos[id] == nil {
+		l.videos[id] = &video{}
+	}
+	return l.videos[id]
+}
+
+// Posted notes that a comment was answered 201; sent is when its post began.
+func (l *Ledger) Posted(videoID string, id comment.ID, sent time.Time) {
+	now := time.Now()
+	v := l.video(videoID)
+	v.mu.Lock()
+	at, _ := slices.BinarySearchFunc(v.posts, id, func(p post, id comment.ID) int { return p.id.Compare(id) })
+	v.posts = slices.Insert(v.posts, at, post{id, sent, now})
+	v.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.heard = now
+	if id.After(l.newest) {
+		l.newest = id
+	}
+}
+
+// Log is what one viewer has seen of its video. It is safe for concurrent use.
+type Log struct {
+	video *video
+
+	began    bool
+	start    comment.ID
+	last     comment.ID
+	judged   comment.ID              // every post up to here has been looked for
+	arrivals []arrival               // ascending by id, with some that are judged
+	missed   map[comment.ID]struct{} // those that count as missing
+	counts   Counts
+}
+
+type arrival struct {
+	id comment.ID
+	at time.Time
+}
+
+// Counts is what a viewer's log comes to.
+type Counts struct {
+	Consumed uint64
+	statistics.Verification
+}
+
+// NewLog opens the log of a viewer of a video.
+func (l *Ledger) NewLog(videoID string) *Log {
+	log := &Log{video: l.video(videoID), missed: map[comment.ID]struct{}{}}
+	log.video.mu.Lock()
+	defer log.video.mu.Unlock()
+	log.video.logs = append(log.video.logs, log)
+	return log
+}
+
+// Connected notes the position at which a stream began. Only the first counts: later streams must go on where the one before
+// ended.
+func (g *Log) Connected(at comment.ID) {
+	g.video.mu.Lock()
+	defer g.video.mu.Unlock()
+	if g.began {
+		g.counts.Reconnects++
+		return
+	}
+	g.began, g.start, g.last, g.judged = true, at, at, at
+}
+
+// Gap notes that the reader has announced one.
+func (g *Log) Gap() {
+	g.video.mu.Lock()
+	defer g.video.mu.Unlock()
+	g.counts.Gaps++
+}
+
+// Arrived notes a comment.
+func (g *Log) Arrived(id comment.ID, at time.Time) {
+	g.video.mu.Lock()
+	defer g.video.mu.Unlock()
+	where, known := slices.BinarySearchFunc(g.arrivals, id, func(a arrival, id comment.ID) int { return a.id.Compare(id) })
+	_, missed := g.missed[id]
+	switch {
+	case known, !missed && !id.After(g.judged):
+		g.counts.Duplicates++
+		return
+	case missed:
+		delete(g.missed, id)
+		g.counts.Missing--
+		g.counts.Misordered++
+	case !id.After(g.last):
+		g.counts.Misordered++
+	default:
+		g.last = id
+	}
+	g.counts.Consumed++
+	g.arrivals = slices.Insert(g.arrivals, where, arrival{id, at})
+}
+
+// Position is where the viewer's next stream must go on.
+func (g *Log) Position() (id comment.ID, known bool) {
+	g.video.mu.Lock()
+	defer g.video.mu.Unlock()
+	return g.last, g.began
+}
+
+// Counts is what the log has come to at the last Check.
+func (g *Log) Counts() Counts {
+	g.video.mu.Lock()
+	defer g.video.mu.Unlock()
+	return g.counts
+}
+
+// Check compares what has arrived with what was posted. With final set, nothing more is expected: what has not arrived is
+// missing.
+func (l *Ledger) Check(final bool) {
+	now := time.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	horizon := comment.ID{Millis: l.newest.Millis - min(l.newest.Millis, settleMillis)}
+	if final || now.Sub(l.heard) > settle {
+		horizon = l.newest
+	}
+	for _, v := range l.videos {
+		v.check(horizon, now, final, l.observe)
+	}
+}
+
+func (l *Ledger) observe(latency time.Duration) {
+	// Values are within the histogram's range, so there is no error to handle.
+	_ = l.latency.RecordValue(max(1, min(latency, longest).Microseconds()))
+}
+
+// Latency is the distribution of the time from the post to each arrival, over all viewers since the beginning.
+func (l *Ledger) Latency() statistics.Latency {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	millis := func(micros int64) float64 { return float64(micros) / 1000 }
+	return statistics.Latency{
+		P50: millis(l.latency.ValueAtQuantile(50)), P99: millis(l.latency.ValueAtQuantile(99)),
+		Max: millis(l.latency.Max()), Count: l.latency.TotalCount(),
+	}
+}
+
+func (v *video) check(horizon comment.ID, now time.Time, final bool, observe func(time.Duration)) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	done := horizon
+	for _, log := range v.logs {
+		if !log.began {
+			continue
+		}
+		log.check(v.posts, horizon, now, final, observe)
+		if done.After(log.judged) {
+			done = log.judged
+		}
+	}
+	if len(v.logs) > 0 {
+		v.posts = slices.Delete(v.posts, 0, firstAfter(v.posts, done))
+	}
+}
+
+func firstAfter(posts []post, id comment.ID) int {
+	at, found := slices.BinarySearchFunc(posts, id, func(p post, id comment.ID) int { return p.id.Compare(id) })
+	if found {
+		at++
+	}
+	return at
+}
+
+func (g *Log) check(posts []post, horizon comment.ID, now time.Time, final bool, observe func(time.Duration)) {
+	if !final && horizon.After(g.last) {
+		horizon = g.last
+	}
+	rest := posts[firstAfter(posts, g.judged):]
+	for len(rest) > 0 && !rest[0].id.After(horizon) {
+		if at, found := g.arrival(rest[0].id); found {
+			observe(at.Sub(rest[0].sent))
+		} else {
+			g.missed[rest[0].id] = struct{}{}
+			g.counts.Missing++
+		}
+		rest = rest[1:]
+	}
+	if horizon.After(g.judged) {
+		g.judged = horizon
+	}
+	g.counts.Pending = 0
+	for _, p := range rest {
+		if p.id.After(g.last) && now.Sub(p.answered) > patience {
+			g.counts.Pending++
+		}
+	}
+	g.forget()
+}
+
+func (g *Log) arrival(id comment.ID) (time.Time, bool) {
+	at, found := slices.BinarySearchFunc(g.arrivals, id, func(a arrival, id comment.ID) int { return a.id.Compare(id) })
+	if !found {
+		return time.Time{}, false
+	}
+	return g.arrivals[at].at, true
+}
+
+// forget drops arrivals that are judged, but for the last few.
+func (g *Log) forget() {
+	drop := 0
+	for drop < len(g.arrivals)-remembered && !g.arrivals[drop].id.After(g.judged) {
+		drop++
+	}
+	g.arrivals = slices.Delete(g.arrivals, 0, drop)
+}
+
+// Due is how many arrivals are outstanding at this moment, over all viewers that have begun to watch.
+func (l *Ledger) Due() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	due := 0
+	for _, v := range l.videos {
+		v.mu.Lock()
+		for _, log := range v.logs {
+			if log.began {
+				due += len(v.posts) - firstAfter(v.posts, log.last)
+			}
+		}
+		v.mu.Unlock()
+	}
+	return due
+}

@@ -1,0 +1,201 @@
+// Package viewer is one simulated viewer: it watches one video over a reader's event stream, as a browser would, and
+// comes back when the stream ends.
+package viewer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/tmaxmax/go-sse"
+	"go.uber.org/zap"
+
+	"github.com/livecomments/livecomments/services/client/ledger"
+	"github.com/livecomments/livecomments/services/shared/comment"
+)
+
+const (
+	// silence is how long a stream may bring nothing, not even a heartbeat, before it counts as dead.
+	silence = 45 * time.Second
+	// firstPause and longestPause bound the time before another attempt, where the reader has not named one.
+	firstPause, longestPause = 250 * time.Millisecond, 5 * time.Second
+)
+
+// Viewer watches one video.
+type Viewer struct {
+	UserID, VideoID string
+	// Readers are the base URLs to choose from, at random.
+	Readers []string
+	HTTP    *http.Client
+	Log     *zap.Logger
+	// Account is where arrivals are noted.
+	Account *ledger.Log
+
+	reader    atomic.Pointer[string]
+	failures  int
+	connected atomic.Bool
+	avoid     string
+}
+
+// Reader is the instance that the viewer is or was connected to.
+func (v *Viewer) Reader() string {
+	if name := v.reader.Load(); name != nil {
+		return *name
+	}
+	return ""
+}
+
+// Connected reports whether the viewer has a stream.
+func (v *Viewer) Connected() bool { return v.connected.Load() }
+
+// Run watches until ctx ends.
+func (v *Viewer) Run(ctx context.Context) {
+	for ctx.Err() == nil {
+		pause := v.watch(ctx)
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
+	}
+}
+
+// watch is one stream, from its request to its end. It returns how long to wait before the next.
+func (v *Viewer) watch(ctx context.Context) time.Duration {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	reader := v.choose()
+	response, err := v.request(ctx, reader)
+	if err != nil {
+		return v.failed(reader, err, 0)
+	}
+	defer func() { _ = response.Body.Close() }()
+	if response.StatusCode != http.StatusOK {
+		answer, _ := io.ReadAll(io.LimitReader(response.Body, 1<<10))
+		return v.failed(reader, fmt.Errorf("%s: %s", response.Status, answer), retryAfter(response))
+	}
+	defer v.connected.Store(false)
+	idle := time.AfterFunc(silence, func() { cancel(errors.New("the stream has been silent")) })
+	defer idle.Stop()
+	body := &watched{response.Body, idle}
+	for event, err := range sse.Read(body, nil) {
+		if err != nil {
+			return v.failed(reader, err, 0)
+		}
+		pause, ended, err := v.take(event, reader)
+		if err != nil {
+			return v.failed(reader, err, 0)
+		}
+		if ended {
+			return pause
+		}
+	}
+	return v.failed(reader, errors.New("the stream ended without a word"), 0)
+}
+
+// choose picks a reader at random, but not the one that just failed or asked to be left.
+func (v *Viewer) choose() string {
+	for {
+		reader := v.Readers[rand.IntN(len(v.Readers))]
+		if len(v.Readers) == 1 || reader != v.avoid {
+			return reader
+		}
+	}
+}
+
+func (v *Viewer) request(ctx context.Context, reader string) (*http.Response, error) {
+	query := url.Values{"userid": {v.UserID}, "videoid": {v.VideoID}}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(reader, "/")+"/connect?"+query.Encode(), nil)
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Accept", "text/event-stream")
+	if position, known := v.Account.Position(); known {
+		request.Header.Set("Last-Event-ID", position.String())
+	}
+	return v.HTTP.Do(request)
+}
+
+// take handles one event. When the reader ends the stream, ended is set and pause is what it asks for.
+func (v *Viewer) take(event sse.Event, reader string) (pause time.Duration, ended bool, err error) {
+	switch event.Type {
+	case "gap":
+		v.Account.Gap()
+		return 0, false, nil
+	case "reconnect":
+		var body struct{ RetryMillis int64 }
+		if err := json.Unmarshal([]byte(event.Data), &body); err != nil {
+			return 0, false, fmt.Errorf("reconnect event: %w", err)
+		}
+		v.avoid = reader
+		return time.Duration(body.RetryMillis) * time.Millisecond, true, nil
+	}
+	if v.connected.Load() {
+		id, err := comment.ParseID(event.LastEventID)
+		if err != nil {
+			return 0, false, err
+		}
+		v.Account.Arrived(id, time.Now())
+		return 0, false, nil
+	}
+	return 0, false, v.begin(event)
+}
+
+// begin handles a stream's first event.
+func (v *Viewer) begin(event sse.Event) error {
+	var body struct{ Type, Instance string }
+	if err := json.Unmarshal([]byte(event.Data), &body); err != nil || body.Type != "connected" {
+		return fmt.Errorf("the stream begins with %.100q", event.Data)
+	}
+	position, known := v.Account.Position()
+	if !known {
+		var err error
+		if position, err = comment.ParseID(event.LastEventID); err != nil {
+			return fmt.Errorf("connected event: %w", err)
+		}
+	}
+	v.Account.Connected(position)
+	v.reader.Store(&body.Instance)
+	v.connected.Store(true)
+	v.failures, v.avoid = 0, ""
+	return nil
+}
+
+func (v *Viewer) failed(reader string, err error, asked time.Duration) time.Duration {
+	v.avoid = reader
+	v.Log.Debug("stream ended", zap.String("user", v.UserID), zap.String("reader", reader), zap.Error(err))
+	pause := min(longestPause, firstPause<<min(v.failures, 10))
+	v.failures++
+	pause = max(pause, asked)
+	return pause/2 + rand.N(pause)
+}
+
+func retryAfter(response *http.Response) time.Duration {
+	seconds, err := strconv.Atoi(response.Header.Get("Retry-After"))
+	if err != nil {
+		return 0
+	}
+	return min(time.Minute, time.Duration(seconds)*time.Second)
+}
+
+// watched is a stream's body that puts off the end for silence with every byte.
+type watched struct {
+	io.Reader
+	idle *time.Timer
+}
+
+func (w *watched) Read(p []byte) (int, error) {
+	n, err := w.Reader.Read(p)
+	if n > 0 {
+		w.idle.Reset(silence)
+	}
+	return n, err
+}

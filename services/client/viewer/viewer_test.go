@@ -1,0 +1,142 @@
+package viewer_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+
+	"github.com/livecomments/livecomments/services/client/ledger"
+	"github.com/livecomments/livecomments/services/client/viewer"
+	"github.com/livecomments/livecomments/services/shared/comment"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// scripted is a reader that answers each stream with the next of its scripts, and the last one for ever.
+type scripted struct {
+	*httptest.Server
+	mu      sync.Mutex
+	resumed []string // the Last-Event-ID of each request
+	scripts []script
+}
+
+type script struct {
+	status int
+	header map[string]string
+	body   string
+	hold   bool // keep the stream open
+}
+
+func newScripted(t *testing.T, scripts ...script) *scripted {
+	s := &scripted{scripts: scripts}
+	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.mu.Lock()
+		next := s.scripts[0]
+		if len(s.scripts) > 1 {
+			s.scripts = s.scripts[1:]
+		}
+		s.resumed = append(s.resumed, r.Header.Get("Last-Event-ID"))
+		s.mu.Unlock()
+		for name, value := range next.header {
+			w.Header().Set(name, value)
+		}
+		w.WriteHeader(next.status)
+		_, _ = fmt.Fprint(w, next.body)
+		w.(http.Flusher).Flush()
+		if next.hold {
+			<-r.Context().Done()
+		}
+	}))
+	t.Cleanup(s.Close)
+	return s
+}
+
+func (s *scripted) positions() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]string{}, s.resumed...)
+}
+
+const connected = "id: 100-0\nretry: 1\ndata: {\"type\":\"connected\",\"userid\":\"u\",\"videoid\":\"v\",\"instance\":\"r\"}\n\n"
+
+func event(n int) string {
+	return fmt.Sprintf("id: %d-0\ndata: {\"userid\":\"p\",\"videoid\":\"v\",\"comment\":\"%d\",\"timestamp\":\"x\"}\n\n", n, n)
+}
+
+// watch runs a viewer until it has connected as often as the readers have scripts and then some.
+func watch(t *testing.T, until func(*viewer.Viewer, ledger.Counts) bool, book *ledger.Ledger, readers ...string) ledger.Counts {
+	t.Helper()
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	v := &viewer.Viewer{UserID: "u", VideoID: "v", Readers: readers, HTTP: &http.Client{Transport: transport}, Log: zap.NewNop(), Account: book.NewLog("v")}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); v.Run(ctx) }()
+	require.Eventually(t, func() bool { return until(v, v.Account.Counts()) }, 10*time.Second, time.Millisecond)
+	cancel()
+	<-done
+	book.Check(true)
+	return v.Account.Counts()
+}
+
+func TestAViewerNoticesAReaderThatMisbehaves(t *testing.T) {
+	tests := map[string]struct {
+		body                            string
+		missing, duplicates, disordered uint64
+	}{
+		"it behaves":         {event(101) + event(102) + event(103), 0, 0, 0},
+		"it leaves one out":  {event(101) + event(103), 1, 0, 0},
+		"it sends one twice": {event(101) + event(102) + event(102) + event(103), 0, 1, 0},
+		"it swaps two":       {event(102) + event(101) + event(103), 0, 0, 1},
+		"it announces a gap": {"event: gap\nid: 102-0\ndata: {}\n\n" + event(103), 2, 0, 0},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			reader := newScripted(t, script{status: 200, body: ": hello\n\n" + connected + test.body, hold: true})
+			book := ledger.New()
+			for n := uint64(101); n <= 103; n++ {
+				book.Posted("v", comment.ID{Millis: n}, time.Now())
+			}
+			counts := watch(t, func(_ *viewer.Viewer, c ledger.Counts) bool { return book.Due() == 0 && c.Consumed > 0 }, book, reader.URL)
+			assert.Equal(t, test.missing, counts.Missing, "missing")
+			assert.Equal(t, test.duplicates, counts.Duplicates, "duplicates")
+			assert.Equal(t, test.disordered, counts.Misordered, "misordered")
+		})
+	}
+}
+
+func TestAViewerComesBackWithTheLastIDItSaw(t *testing.T) {
+	reader := newScripted(t,
+		script{status: 200, body: connected}, // ends before a comment came
+		script{status: 503, header: map[string]string{"Retry-After": "0"}, body: `{"error":"full"}`},
+		script{status: 200, body: connected + event(101) + event(102)},
+		script{status: 200, body: connected + "event: reconnect\ndata: {\"type\":\"reconnect\",\"retryMillis\":1}\n\n"},
+		script{status: 200, body: connected + event(103), hold: true})
+	counts := watch(t, func(_ *viewer.Viewer, c ledger.Counts) bool { return c.Consumed == 3 }, ledger.New(), reader.URL)
+	assert.Equal(t, []string{"", "100-0", "100-0", "102-0", "102-0"}, reader.positions())
+	assert.Equal(t, uint64(3), counts.Reconnects)
+}
+
+func TestAViewerLeavesAReaderThatAsksItTo(t *testing.T) {
+	leave := script{status: 200, body: connected + "event: reconnect\ndata: {\"type\":\"reconnect\",\"retryMillis\":1}\n\n"}
+	stay := script{status: 200, body: connected, hold: true}
+	leaving, staying := newScripted(t, leave), newScripted(t, stay)
+	watch(t, func(v *viewer.Viewer, _ ledger.Counts) bool { return v.Connected() && len(staying.positions()) == 1 }, ledger.New(), leaving.URL, staying.URL)
+	assert.LessOrEqual(t, len(leaving.positions()), 1)
+}
+
+func TestAViewerGoesElsewhereWhenAReaderIsDown(t *testing.T) {
+	down := httptest.NewServer(http.NotFoundHandler())
+	down.Close()
+	up := newScripted(t, script{status: 200, body: connected, hold: true})
+	watch(t, func(v *viewer.Viewer, _ ledger.Counts) bool { return v.Connected() && v.Reader() == "r" }, ledger.New(), down.URL, up.URL)
+}
