@@ -1,0 +1,47 @@
+// The lab runs the whole system on one machine.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/livecomments/livecomments/services/lab/settings"
+	"github.com/livecomments/livecomments/services/lab/up"
+)
+
+var cli struct {
+	Up       up.Command       `cmd:"" help:"Run every service in this process, with simulated viewers, and show what flows."`
+	Settings settings.Command `cmd:"" help:"List the environment variables of every service, in Markdown."`
+}
+
+func main() { os.Exit(run(os.Args[1:])) }
+
+func run(args []string) int {
+	parser := kong.Must(&cli, kong.Name("lab"), kong.Description("The live-comments system on one machine."), kong.UsageOnError())
+	command, err := parser.Parse(args)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "lab:", err)
+		return 2
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	// A second signal ends the process at once.
+	context.AfterFunc(ctx, stop)
+	command.BindTo(ctx, (*context.Context)(nil))
+	var usage *up.UsageError
+	switch err := command.Run(); {
+	case errors.As(err, &usage):
+		fmt.Fprintln(os.Stderr, "lab:", err)
+		return 2
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "lab:", err)
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,304 @@
+// Package up composes the whole system in one process: every service by the Run that it has in a pod, each on a port of
+// its own, around one Redis.
+package up
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+
+	fleet "github.com/livecomments/livecomments/services/client/fleet"
+	commentapi "github.com/livecomments/livecomments/services/comment/api"
+	readerapi "github.com/livecomments/livecomments/services/reader/api"
+	"github.com/livecomments/livecomments/services/shared/config"
+	"github.com/livecomments/livecomments/services/shared/popularity"
+	"github.com/livecomments/livecomments/services/shared/server"
+	"github.com/livecomments/livecomments/services/shared/telemetry"
+	statisticsapi "github.com/livecomments/livecomments/services/statistics/api"
+)
+
+// Command is `lab up`. Settings of the services that it does not name can be given as environment variables.
+type Command struct {
+	Readers           int           `default:"3" help:"Readers to run."`
+	Viewers           int           `default:"3" help:"Simulated viewers."`
+	Videos            int           `default:"2" help:"Videos that they watch; at most as many as viewers."`
+	Popularity        string        `default:"uniform" enum:"uniform,three-tier,zipf" help:"How the viewers spread over the videos: uniform, three-tier or zipf."`
+	CommentsPerMinute float64       `default:"15" help:"Comments that each viewer posts a minute, on average."`
+	Duration          time.Duration `help:"Stop after this long; by default at Ctrl-C."`
+	Every             time.Duration `default:"2s" help:"Time between the lines that show the flow."`
+	Host              string        `default:"127.0.0.1" help:"Address to listen on; empty for all of this machine's."`
+	CommentPort       int           `default:"3000" help:"Port of the Comment API; 0 for any free one."`
+	ReaderPort        int           `default:"4001" help:"Port of the first reader, the others follow; 0 for any free ones."`
+	StatisticsPort    int           `default:"5000" help:"Port of the Statistics API; 0 for any free one."`
+	RedisURL          string        `name:"redis-url" env:"REDIS_URL" help:"Redis to use; by default one is embedded."`
+	LogLevel          string        `default:"warn" enum:"debug,info,warn,error" help:"Least severe level of the services' logs that is shown: debug, info, warn or error."`
+
+	// Out is where the lines go; standard output where it is nil. Started is called with the addresses once all is up.
+	Out     io.Writer       `kong:"-"`
+	Started func(Addresses) `kong:"-"`
+}
+
+// Addresses says where the parts of a running system are, as base URLs.
+type Addresses struct {
+	Comment, Statistics, Redis string
+	Readers                    []string
+}
+
+// UsageError is a bad flag.
+type UsageError struct{ reason string }
+
+func (e *UsageError) Error() string { return e.reason }
+
+func (c *Command) validate() error {
+	for _, bound := range []struct {
+		ok     bool
+		reason string
+	}{
+		{c.Readers >= 1 && c.Readers <= 200, fmt.Sprintf("--readers must be from 1 to 200, not %d", c.Readers)},
+		{c.CommentsPerMinute >= 0, fmt.Sprintf("--comments-per-minute must be at least 0, not %g", c.CommentsPerMinute)},
+		{c.Duration >= 0, fmt.Sprintf("--duration must be at least 0s, not %s", c.Duration)},
+		{c.Every >= 100*time.Millisecond, fmt.Sprintf("--every must be at least 100ms, not %s", c.Every)},
+	} {
+		if !bound.ok {
+			return &UsageError{bound.reason}
+		}
+	}
+	if _, err := popularity.Audiences(popularity.Distribution(c.Popularity), c.Videos, c.Viewers); err != nil {
+		return &UsageError{fmt.Sprintf("--videos=%d --viewers=%d: %s", c.Videos, c.Viewers, err)}
+	}
+	return nil
+}
+
+// Run brings the system up, shows the flow until ctx ends or the duration is over, and takes it down again. It fails when a
+// part fails, and when in the end a viewer has missed a comment, or got one twice or out of order.
+func (c *Command) Run(ctx context.Context) error {
+	if err := c.validate(); err != nil {
+		return err
+	}
+	if c.Out == nil {
+		c.Out = os.Stdout
+	}
+	if c.Duration > 0 {
+		limited, cancel := context.WithTimeout(ctx, c.Duration)
+		defer cancel()
+		ctx = limited
+	}
+	redisURL := c.RedisURL
+	if redisURL == "" {
+		embedded := miniredis.NewMiniRedis()
+		if err := embedded.Start(); err != nil {
+			return fmt.Errorf("embedded Redis: %w", err)
+		}
+		defer embedded.Close()
+		redisURL = "redis://" + embedded.Addr()
+	}
+	s := &system{command: c, failed: make(chan error, c.Readers+3)}
+	defer s.stopAll()
+	if err := s.start(redisURL); err != nil {
+		return err
+	}
+	if err := s.awaitReady(ctx); err != nil {
+		return s.reason(err)
+	}
+	if err := s.startViewers(); err != nil {
+		return err
+	}
+	c.greet(s.at)
+	if c.Started != nil {
+		c.Started(s.at)
+	}
+	if err := c.show(ctx, s); err != nil {
+		return err
+	}
+	return s.finish()
+}
+
+// system is what runs. Its parts stop in the reverse order of their start.
+type system struct {
+	command *Command
+	at      Addresses
+	parts   []*part
+	failed  chan error
+}
+
+type part struct {
+	stop context.CancelFunc
+	done chan struct{}
+}
+
+// launch runs one part until it is stopped.
+func (s *system) launch(name string, run func(context.Context) error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	p := &part{cancel, make(chan struct{})}
+	s.parts = append(s.parts, p)
+	go func() {
+		defer close(p.done)
+		if err := run(ctx); err != nil {
+			s.failed <- fmt.Errorf("%s: %w", name, err)
+		}
+	}()
+}
+
+// stopLast stops the part that was started last.
+func (s *system) stopLast() {
+	last := s.parts[len(s.parts)-1]
+	s.parts = s.parts[:len(s.parts)-1]
+	last.stop()
+	<-last.done
+}
+
+func (s *system) stopAll() {
+	for len(s.parts) > 0 {
+		s.stopLast()
+	}
+}
+
+// reason is why something did not go on: a part that failed, if one did, else err.
+func (s *system) reason(err error) error {
+	select {
+	case failure := <-s.failed:
+		return failure
+	default:
+		return err
+	}
+}
+
+// face is a service's own configuration for a place in the lab.
+func (s *system) face(cfg *server.Config, name, flag string, port int) (url string, err error) {
+	listener, err := net.Listen("tcp", net.JoinHostPort(s.command.Host, strconv.Itoa(port)))
+	if err != nil {
+		return "", fmt.Errorf("%s cannot listen (another port can be chosen with %s): %w", name, flag, err)
+	}
+	cfg.Listener, cfg.InstanceID = listener, name
+	cfg.Logger, err = telemetry.NewLogger(telemetry.Config{LogLevel: s.command.LogLevel, LogFormat: "console"}, name, name)
+	return "http://localhost:" + strconv.Itoa(listener.Addr().(*net.TCPAddr).Port), err
+}
+
+const reportInterval = time.Second
+
+func (s *system) start(redisURL string) error {
+	s.at.Redis = redisURL
+	var statistics statisticsapi.Config
+	err := config.Load("statistics", nil, &statistics)
+	if err != nil {
+		return err
+	}
+	if s.at.Statistics, err = s.face(&statistics.Server, "statistics", "--statistics-port", s.command.StatisticsPort); err != nil {
+		return err
+	}
+	s.launch("statistics", func(ctx context.Context) error { return statisticsapi.Run(ctx, statistics) })
+
+	var comment commentapi.Config
+	if err = config.Load("comment", nil, &comment); err != nil {
+		return err
+	}
+	if s.at.Comment, err = s.face(&comment.Server, "comment", "--comment-port", s.command.CommentPort); err != nil {
+		return err
+	}
+	comment.Redis.RedisURL, comment.Statistics.URL, comment.Statistics.Interval = redisURL, s.at.Statistics, reportInterval
+	s.launch("comment", func(ctx context.Context) error { return commentapi.Run(ctx, comment) })
+
+	for i := range s.command.Readers {
+		if err := s.startReader(i, redisURL); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *system) startReader(i int, redisURL string) error {
+	var reader readerapi.Config
+	err := config.Load("reader", nil, &reader)
+	if err != nil {
+		return err
+	}
+	name, port := fmt.Sprintf("reader-%d", i+1), s.command.ReaderPort
+	if port != 0 {
+		port += i
+	}
+	url, err := s.face(&reader.Server, name, "--reader-port", port)
+	if err != nil {
+		return err
+	}
+	s.at.Readers = append(s.at.Readers, url)
+	reader.Redis.RedisURL, reader.Statistics.URL, reader.Statistics.Interval = redisURL, s.at.Statistics, reportInterval
+	// Nobody waits here for balancers to look elsewhere.
+	reader.DrainPeriod = 100 * time.Millisecond
+	s.launch(name, func(ctx context.Context) error { return readerapi.Run(ctx, reader) })
+	return nil
+}
+
+// awaitReady returns when every service answers that it is ready.
+func (s *system) awaitReady(ctx context.Context) error {
+	for _, url := range append([]string{s.at.Statistics, s.at.Comment}, s.at.Readers...) {
+		for said := false; ; {
+			response, err := http.Get(url + "/readyz")
+			if err == nil {
+				_ = response.Body.Close()
+				if response.StatusCode == http.StatusOK {
+					break
+				}
+				if !said && s.command.RedisURL != "" {
+					said = true
+					_, _ = fmt.Fprintf(s.command.Out, "waiting for Redis at %s\n", redacted(s.at.Redis))
+				}
+			}
+			select {
+			case failure := <-s.failed:
+				return failure
+			case <-ctx.Done():
+				return errors.New("stopped before everything was up")
+			case <-time.After(50 * time.Millisecond):
+			}
+		}
+	}
+	return nil
+}
+
+func (s *system) startViewers() error {
+	var viewers fleet.Config
+	if err := config.Load("client", nil, &viewers); err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", "0"))
+	if err != nil {
+		return err
+	}
+	viewers.Server.Listener, viewers.Server.InstanceID = listener, "client"
+	viewers.Server.Logger, err = telemetry.NewLogger(telemetry.Config{LogLevel: s.command.LogLevel, LogFormat: "console"}, "client", "client")
+	if err != nil {
+		return err
+	}
+	viewers.CommentAPIURL, viewers.ReaderAPIURLs = s.at.Comment, s.at.Readers
+	viewers.Statistics.URL, viewers.Statistics.Interval = s.at.Statistics, reportInterval
+	viewers.Viewers, viewers.Videos, viewers.Popularity = s.command.Viewers, s.command.Videos, s.command.Popularity
+	viewers.CommentsPerMinute = s.command.CommentsPerMinute
+	s.launch("client", func(ctx context.Context) error { return fleet.Run(ctx, viewers) })
+	return nil
+}
+
+// finish stops the viewers, shows what they found in the end, and stops the rest.
+func (s *system) finish() error {
+	s.stopLast()
+	totals, err := s.totals(context.Background())
+	if err != nil {
+		return s.reason(err)
+	}
+	s.command.conclude(totals)
+	s.stopAll()
+	if failure := s.reason(nil); failure != nil {
+		return failure
+	}
+	if v := totals.Viewers; v.Missing+v.Duplicates+v.Misordered > 0 {
+		return errors.New("viewers did not get every comment once and in order")
+	}
+	return nil
+}
