@@ -1,0 +1,58 @@
+# Every module of the repository, found and not listed, so that a new one is built and checked by being there.
+MODULES  := $(patsubst %/go.mod,%,$(shell find services hack -name go.mod -not -path '*/testdata/*' | sort))
+SERVICES := client comment lab reader statistics
+PACKAGES  = $(addsuffix /...,$(shell go list -m -f '{{.Dir}}'))
+BIN      := $(CURDIR)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help
+help: ## Show this list.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: ## Run the whole system here: every service, an embedded Redis, three viewers. ARGS="--viewers 1000 --videos 100" for more.
+	@go build -o $(BIN)/lab ./services/lab
+	@exec $(BIN)/lab up $(ARGS)
+
+.PHONY: test
+test: redis-server ## Test everything with the race detector, against the embedded Redis and a real one.
+	go test -race -timeout 10m $(PACKAGES)
+
+.PHONY: build
+build: ## Build every service into bin/.
+	go build -trimpath -o $(BIN)/ $(addprefix ./services/,$(SERVICES))
+
+.PHONY: lint
+lint: tools ## Check form and style.
+	$(BIN)/golangci-lint run $(PACKAGES)
+
+.PHONY: format
+format: tools ## Bring the code into its form.
+	$(BIN)/golangci-lint fmt $(PACKAGES)
+
+.PHONY: modules
+modules: redis-server ## Check that each module builds, passes its tests and is tidy on its own.
+	@for module in $(MODULES); do \
+	  echo "== $$module"; \
+	  (cd $$module && export GOWORK=off && go mod tidy -diff && go build ./... && go vet ./... && go test -timeout 10m ./...) || exit 1; \
+	done
+
+.PHONY: fuzz
+fuzz: ## Fuzz the parsers for half a minute each.
+	go test -run '^$$' -fuzz FuzzParseID -fuzztime 30s ./services/shared/comment
+
+.PHONY: readme
+readme: ## Write the configuration tables of the README from the services' settings.
+	go run ./services/lab settings --write README.md
+
+.PHONY: tools
+tools: ## Build the tools of hack/tools into bin/.
+	@cd hack/tools && GOWORK=off GOBIN=$(BIN) go install tool
+
+.PHONY: redis-server
+redis-server: ## Install redis-server, where the tests do not find one.
+	@hack/redis-server
+
+.PHONY: clean
+clean: ## Remove what was built.
+	rm -rf $(BIN)
