@@ -248,7 +248,6 @@ type handler Feed
 
 func (h *handler) Subscribed(video string) {
 	f := (*Feed)(h)
-	f.metrics.connected.Set(1)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if t := f.topics[video]; t != nil {
@@ -283,6 +282,8 @@ func (h *handler) Received(video string, message broker.Message) {
 	// Only Subscribed, which is never called at the same time, takes a topic out of its live state.
 	t.fanout.Publish(frame)
 }
+
+func (h *handler) Connected() { h.metrics.connected.Set(1) }
 
 func (h *handler) Interrupted(error) { h.metrics.connected.Set(0) }
 

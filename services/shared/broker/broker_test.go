@@ -3,7 +3,9 @@ package broker_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -40,6 +42,7 @@ type ear struct {
 	mu          sync.Mutex
 	subscribed  map[string]int
 	received    []broker.Message
+	connected   int
 	interrupted int
 }
 
@@ -56,6 +59,12 @@ func (e *ear) Received(_ string, message broker.Message) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.received = append(e.received, message)
+}
+
+func (e *ear) Connected() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.connected++
 }
 
 func (e *ear) Interrupted(error) {
@@ -85,6 +94,7 @@ func listen(t *testing.T, b *broker.Broker) (*broker.Subscription, *ear) {
 	t.Helper()
 	e := &ear{}
 	subscription := b.NewSubscription(e)
+	subscription.PingOften()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); subscription.Run(ctx) }()
@@ -240,6 +250,85 @@ func TestASubscriptionComesBackAfterRedisDoes(t *testing.T) {
 		assert.Equal(t, 2, count)
 		assert.Equal(t, map[string]int64{"before": 1, "meanwhile": 1}, subscribers)
 	})
+}
+
+// wire is a way to Redis whose connections can be made to hang, as they do when a host dies without a goodbye.
+type wire struct {
+	net.Listener
+	age atomic.Int64 // connections that began before it hang
+	mu  sync.Mutex
+	all []net.Conn
+}
+
+func newWire(t *testing.T, target string) *wire {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	w := &wire{Listener: listener}
+	var tasks sync.WaitGroup
+	tasks.Go(func() {
+		for {
+			near, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			far, err := net.Dial("tcp", target)
+			if err != nil {
+				_ = near.Close()
+				continue
+			}
+			w.mu.Lock()
+			w.all = append(w.all, near, far)
+			w.mu.Unlock()
+			born := w.age.Load()
+			tasks.Go(func() { w.carry(near, far, born) })
+			tasks.Go(func() { w.carry(far, near, born) })
+		}
+	})
+	t.Cleanup(func() {
+		_ = listener.Close()
+		w.mu.Lock()
+		for _, connection := range w.all {
+			_ = connection.Close()
+		}
+		w.mu.Unlock()
+		tasks.Wait()
+	})
+	return w
+}
+
+func (w *wire) carry(from, to net.Conn, born int64) {
+	for buffer := make([]byte, 4096); ; {
+		n, err := from.Read(buffer)
+		if err != nil {
+			_ = to.Close()
+			return
+		}
+		if w.age.Load() == born {
+			_, _ = to.Write(buffer[:n])
+		}
+	}
+}
+
+func TestAConnectionThatIsOpenButDeadIsReplaced(t *testing.T) {
+	server := brokertest.Embedded(t)
+	wire := newWire(t, server.Address)
+	b, direct := open(t, &brokertest.Redis{Address: wire.Addr().String()}, 1000), open(t, server, 1000)
+	subscription, ear := listen(t, b)
+	subscription.Add("v")
+	require.Eventually(t, func() bool { return ear.times("v") == 1 }, 5*time.Second, time.Millisecond)
+	time.Sleep(10 * broker.PingAfterInTests)
+	assert.Equal(t, 1, ear.times("v"), "a quiet connection that answers pings stays")
+
+	wire.age.Add(1)
+	post(t, direct, "v", "not heard, but in the history")
+	require.Eventually(t, func() bool { return ear.times("v") == 2 }, 10*time.Second, time.Millisecond)
+	assert.Empty(t, ear.ids())
+	want := post(t, direct, "v", "heard")
+	require.Eventually(t, func() bool { return len(ear.ids()) == 1 }, 5*time.Second, time.Millisecond)
+	assert.Equal(t, want, ear.ids()[0])
+	assert.Equal(t, 2, ear.connected)
+	assert.Equal(t, 1, ear.interrupted)
 }
 
 func TestManyVideosAreSubscribedToInFewCommands(t *testing.T) {

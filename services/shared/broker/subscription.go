@@ -21,6 +21,8 @@ type Handler interface {
 	Subscribed(videoID string)
 	// Received brings one comment. After an interruption, or when a history was read meanwhile, it can be one that is known.
 	Received(videoID string, message Message)
+	// Connected says that Redis answers on the connection: first, and again after each interruption.
+	Connected()
 	// Interrupted says that the connection broke and that comments may be missed until Subscribed is called again.
 	Interrupted(err error)
 }
@@ -29,8 +31,8 @@ const (
 	// subscribeBatch bounds the channels in one SUBSCRIBE or UNSUBSCRIBE, so that its confirmations, one a channel, do not hold
 	// deliveries up.
 	subscribeBatch = 1000
-	// pingAfter is how long the connection may be silent before it is asked, deadAfter before it counts as dead.
-	pingAfter, deadAfter = 5 * time.Second, 12 * time.Second
+	// pingAfter is how long the connection may be silent before it is asked; it counts as dead after twice that and a bit.
+	pingAfter = 5 * time.Second
 	// retryMost is the longest pause between attempts to connect.
 	retryMost = time.Second
 )
@@ -38,9 +40,10 @@ const (
 // Subscription is a set of videos whose comments are received over one connection, which is opened again whenever it
 // breaks. Add and Remove are safe for concurrent use and never wait for Redis.
 type Subscription struct {
-	redis   *redis.Client
-	log     *zap.Logger
-	handler Handler
+	redis     *redis.Client
+	log       *zap.Logger
+	handler   Handler
+	pingAfter time.Duration
 
 	mu      sync.Mutex
 	wanted  map[string]struct{}
@@ -54,7 +57,7 @@ type Subscription struct {
 // NewSubscription makes an empty set whose events go to handler once it is Run.
 func (b *Broker) NewSubscription(handler Handler) *Subscription {
 	return &Subscription{
-		redis: b.redis, log: b.log, handler: handler,
+		redis: b.redis, log: b.log, handler: handler, pingAfter: pingAfter,
 		wanted: map[string]struct{}{}, changed: map[string]struct{}{}, unconfirmed: map[string]int{}, wake: make(chan struct{}, 1),
 	}
 }
@@ -118,16 +121,19 @@ func (s *Subscription) session(ctx context.Context) {
 }
 
 func (s *Subscription) receive(ctx context.Context, pubsub *redis.PubSub) {
-	pause, broken := time.Duration(0), false
+	pause, connected, said := time.Duration(0), false, false
 	for ctx.Err() == nil {
 		event, err := pubsub.Receive(ctx)
 		if ctx.Err() != nil {
 			return
 		}
 		if err != nil {
-			if !broken {
-				broken = true
+			if !said {
+				said = true
 				s.log.Warn("subscription interrupted", zap.Error(err))
+			}
+			if connected {
+				connected = false
 				s.interrupt()
 				s.handler.Interrupted(err)
 			}
@@ -141,9 +147,10 @@ func (s *Subscription) receive(ctx context.Context, pubsub *redis.PubSub) {
 			pause = min(retryMost, pause*2+50*time.Millisecond)
 			continue
 		}
-		if broken {
-			broken, pause = false, 0
-			s.log.Info("subscription resumed")
+		if !connected {
+			connected, said, pause = true, false, 0
+			s.log.Info("subscription connected")
+			s.handler.Connected()
 		}
 		s.hear(event)
 		s.dispatch(event)
@@ -169,6 +176,8 @@ func (s *Subscription) dispatch(event any) {
 
 // tell brings Redis' view of the set in line with ours, many channels a command.
 func (s *Subscription) tell(ctx context.Context, pubsub *redis.PubSub) {
+	// The answer shows that Redis is there, also while there is no video to subscribe to.
+	_ = pubsub.Ping(ctx)
 	for {
 		add, remove := s.takeChanges()
 		if len(remove) > 0 {
@@ -225,7 +234,7 @@ func (s *Subscription) takeChanges() (add, remove []string) {
 // watch returns when ctx ends or the connection, though open, has stopped answering. Meanwhile it asks again for
 // channels that Redis does not confirm, so that no video stays silent unnoticed.
 func (s *Subscription) watch(ctx context.Context, pubsub *redis.PubSub) {
-	ticker := time.NewTicker(pingAfter)
+	ticker := time.NewTicker(s.pingAfter)
 	defer ticker.Stop()
 	for {
 		select {
@@ -234,9 +243,9 @@ func (s *Subscription) watch(ctx context.Context, pubsub *redis.PubSub) {
 		case <-ticker.C:
 		}
 		switch silence := s.silence(); {
-		case silence < pingAfter:
+		case silence < s.pingAfter:
 			s.insist()
-		case silence < deadAfter:
+		case silence < s.pingAfter*5/2:
 			// Where Redis is down this fails; receive is then trying to connect already.
 			_ = pubsub.Ping(ctx)
 		default:

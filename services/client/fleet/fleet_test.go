@@ -1,0 +1,24 @@
+package fleet_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/livecomments/livecomments/services/client/fleet"
+	"github.com/livecomments/livecomments/services/shared/server/servertest"
+)
+
+func TestABadSettingStopsTheClientWithOneLine(t *testing.T) {
+	for want, change := range map[string]func(*fleet.Config){
+		"VIEWERS=0 is out of bounds: it must be at least 1":                             func(cfg *fleet.Config) { cfg.Viewers = 0 },
+		"VIEWERS=3, VIDEOS=4: 4 videos need at least as many viewers, not 3":            func(cfg *fleet.Config) { cfg.Videos = 4 },
+		"POPULARITY=normal is out of bounds: it must be one of uniform three-tier zipf": func(cfg *fleet.Config) { cfg.Popularity = "normal" },
+		"COMMENTS_PER_MINUTE=-1 is out of bounds: it must be at least 0":                func(cfg *fleet.Config) { cfg.CommentsPerMinute = -1 },
+		"COMMENT_API_URL=x is out of bounds: it must be an http:// or https:// URL":     func(cfg *fleet.Config) { cfg.CommentAPIURL = "x" },
+		"READER_API_URLS=[] is out of bounds: it must be at least 1":                    func(cfg *fleet.Config) { cfg.ReaderAPIURLs = []string{} },
+		"READER_API_URLS[1]=x is out of bounds: it must be an http:// or https:// URL":  func(cfg *fleet.Config) { cfg.ReaderAPIURLs = []string{"http://a", "x"} },
+	} {
+		require.EqualError(t, fleet.Run(t.Context(), servertest.Defaults(t, change)), want)
+	}
+}

@@ -1,0 +1,37 @@
+package settings_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/livecomments/livecomments/services/lab/settings"
+)
+
+func TestTheREADMEListsTheSettingsAsTheyAre(t *testing.T) {
+	tables, err := settings.Tables()
+	require.NoError(t, err)
+	for _, name := range []string{"PORT", "INSTANCE_ID", "REDIS_URL", "REDIS_HOST", "STATISTICS_API_URL", "COMMENT_API_URL", "READER_API_URLS"} {
+		assert.Contains(t, string(tables), "| `"+name+"` |")
+	}
+	readme, err := os.ReadFile("../../../README.md")
+	require.NoError(t, err)
+	assert.Contains(t, string(readme), string(tables), "`make readme` brings it up to date")
+}
+
+func TestOnlyWhatStandsBetweenTheMarksIsReplaced(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "page.md")
+	require.NoError(t, os.WriteFile(file, []byte("before\n<!-- settings -->\nold\n<!-- /settings -->\nafter\n"), 0o600))
+	require.NoError(t, (&settings.Command{Write: file}).Run())
+	page, err := os.ReadFile(file)
+	require.NoError(t, err)
+	tables, err := settings.Tables()
+	require.NoError(t, err)
+	assert.Equal(t, "before\n<!-- settings -->\n"+string(tables)+"<!-- /settings -->\nafter\n", string(page))
+
+	require.NoError(t, os.WriteFile(file, []byte("no marks"), 0o600))
+	require.ErrorContains(t, (&settings.Command{Write: file}).Run(), "there are no lines")
+}
