@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/livecomments/livecomments/services/shared/statistics"
 	"github.com/livecomments/livecomments/services/statistics/tally"
 )
 
@@ -99,8 +100,16 @@ func line(t tally.Totals) string {
 		"share " + shares(t.ReaderAPIs),
 		fmt.Sprintf("copies %.2f", t.Rates.CopiesPerComment),
 		fmt.Sprintf("%d missing %d duplicates %d misordered", v.Missing, v.Duplicates, v.Misordered),
-		fmt.Sprintf("p50 %.1f ms p99 %.1f ms", v.LatencyMillis.P50, v.LatencyMillis.P99),
+		latency(v.LatencyMillis),
 	}, " | ")
+}
+
+// latency is unknown until the first comments are old enough to be judged.
+func latency(l statistics.Latency) string {
+	if l.Count == 0 {
+		return "p50 - p99 -"
+	}
+	return fmt.Sprintf("p50 %.1f ms p99 %.1f ms", l.P50, l.P99)
 }
 
 // shares lists the readers' subscription shares while they fit on a line.
@@ -119,7 +128,7 @@ func shares(readers tally.ReaderAPIs) string {
 // conclude is the last word, after all viewers have left.
 func (c *Command) conclude(t tally.Totals) {
 	v := t.Viewers
-	c.say("\n%d comments posted, %d not taken; %d arrived at viewers: %d missing %d duplicates %d misordered | latency p50 %.1f ms p99 %.1f ms max %.1f ms\n",
+	c.say("\n%d comments posted, %d not taken; %d arrived at viewers: %d missing %d duplicates %d misordered | latency %s max %.1f ms\n",
 		v.CommentsGenerated, v.FailedPosts, v.CommentsConsumed, v.Missing, v.Duplicates, v.Misordered,
-		v.LatencyMillis.P50, v.LatencyMillis.P99, v.LatencyMillis.Max)
+		latency(v.LatencyMillis), v.LatencyMillis.Max)
 }
