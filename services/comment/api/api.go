@@ -8,7 +8,8 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"slices"
-	"sync"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -39,6 +40,7 @@ type api struct {
 	counts    *counts
 	published prometheus.Counter
 	refused   *prometheus.CounterVec
+	failed    atomic.Uint64 // posts that Redis has refused since it last took one
 
 	// What Redis last said of the topics; only report touches it.
 	topicCount       int
@@ -73,27 +75,20 @@ func Run(ctx context.Context, cfg Config) error {
 		return err
 	}
 
-	background, stop := context.WithCancel(context.WithoutCancel(ctx))
-	var tasks sync.WaitGroup
-	tasks.Go(func() {
-		srv.NotReady("waiting for Redis")
-		if redis.Await(background) == nil {
-			srv.Ready()
-		}
-	})
-	tasks.Go(func() {
-		statistics.Report(background, cfg.Statistics, srv.Log, statistics.CommentPath, a.report)
-	})
-	err = srv.Run(ctx)
-	stop()
-	tasks.Wait()
-	return err
+	return srv.Run(ctx,
+		srv.ReadyAfter("Redis", redis.Await),
+		func(ctx context.Context) {
+			statistics.Report(ctx, cfg.Statistics, srv.Log, statistics.CommentPath, a.report)
+		})
 }
 
 func (a *api) route(srv *server.Server) error {
 	srv.Engine.POST("/comment", a.post)
-	srv.Engine.GET("/health", a.health)
+	srv.Get("/health", a.health)
 	if a.cfg.Statistics.URL == "" {
+		srv.Get("/statistics", func(c *gin.Context) {
+			server.Fail(c, http.StatusNotFound, "this Comment API knows no Statistics API: its STATISTICS_API_URL is empty")
+		})
 		return nil
 	}
 	target, err := url.Parse(a.cfg.Statistics.URL)
@@ -104,17 +99,21 @@ func (a *api) route(srv *server.Server) error {
 		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) },
 		// The answer is for this API's callers: its own CORS headers stand, not those of the Statistics API beside them.
 		ModifyResponse: func(r *http.Response) error {
-			r.Header.Del("Access-Control-Allow-Origin")
+			for name := range r.Header {
+				if strings.HasPrefix(name, "Access-Control-") {
+					r.Header.Del(name)
+				}
+			}
 			return nil
 		},
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
 			a.log.Warn("the Statistics API does not answer", zap.Error(err))
 			w.Header().Set("Content-Type", "application/json; charset=utf-8")
 			w.WriteHeader(http.StatusBadGateway)
-			_, _ = w.Write([]byte(`{"error":"the Statistics API does not answer"}`))
+			_, _ = w.Write([]byte(`{"error":"the Statistics API does not answer"}` + "\n"))
 		},
 	}
-	srv.Engine.GET("/statistics", gin.WrapH(proxy))
+	srv.Get("/statistics", gin.WrapH(proxy))
 	return nil
 }
 
@@ -141,18 +140,23 @@ func (a *api) post(c *gin.Context) {
 	stored, err := a.broker.Publish(ctx, posted)
 	if err != nil {
 		a.refused.WithLabelValues("unavailable").Inc()
-		a.log.Warn("a comment was not published", zap.String("video", posted.VideoID), zap.Error(err))
+		if a.failed.Add(1) == 1 {
+			a.log.Warn("Redis does not take comments", zap.String("video", posted.VideoID), zap.Error(err))
+		}
 		c.Header("Retry-After", "1")
-		server.Fail(c, http.StatusServiceUnavailable, "the comment was not published because Redis is unavailable; try again")
+		server.Fail(c, http.StatusServiceUnavailable, "the comment was not published because Redis did not take it; try again")
 		return
+	}
+	if n := a.failed.Swap(0); n > 0 {
+		a.log.Info("Redis takes comments again", zap.Uint64("refusedMeanwhile", n))
 	}
 	a.published.Inc()
 	a.counts.add(stored.VideoID)
-	c.JSON(http.StatusCreated, gin.H{"success": true, "comment": stored})
+	server.JSON(c, http.StatusCreated, gin.H{"success": true, "comment": stored})
 }
 
 func (a *api) health(c *gin.Context) {
-	c.JSON(http.StatusOK, gin.H{"status": "ok", "instance": a.instance, "comments": a.counts.total()})
+	server.JSON(c, http.StatusOK, gin.H{"status": "ok", "instance": a.instance, "comments": a.counts.total()})
 }
 
 func (a *api) report(ctx context.Context) []any {

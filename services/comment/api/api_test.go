@@ -66,7 +66,7 @@ func TestAPostedCommentIsStoredPublishedAndAnswered(t *testing.T) {
 		assert.Equal(t, posted.ID.String(), id)
 		entries, err := client.XRange(t.Context(), "comments:{video:v}", "-", "+").Result()
 		require.NoError(t, err)
-		assert.Equal(t, []redis.XMessage{{ID: id, Values: map[string]any{"c": data}}}, entries)
+		assert.Equal(t, []redis.XMessage{{ID: id, Values: map[string]any{"c": data, "first": "1"}}}, entries)
 	})
 }
 
@@ -96,7 +96,7 @@ func TestABadCommentIsAnsweredWithWhatWasWrongAndNotPublished(t *testing.T) {
 		"oversized":      {"POST", "/comment", `{"comment":"` + strings.Repeat("c", 32<<10) + `"}`, 413, "the body must be at most 32768 bytes"},
 		"unknown path":   {"POST", "/comments", `{}`, 404, "there is no /comments here"},
 		"unknown method": {"GET", "/comment", ``, 405, "/comment does not take GET"},
-		"no statistics":  {"GET", "/statistics", ``, 404, "there is no /statistics here"},
+		"no statistics":  {"GET", "/statistics", ``, 404, "this Comment API knows no Statistics API: its STATISTICS_API_URL is empty"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -128,7 +128,7 @@ func TestWhileRedisIsAwayPostsAreRefusedAndThenTakenAgain(t *testing.T) {
 		refused := func() {
 			answer := servertest.Do(t, "POST", s.URL+"/comment", body)
 			assert.Equal(t, 503, answer.Status)
-			assert.Equal(t, "the comment was not published because Redis is unavailable; try again", answer.Reason())
+			assert.Equal(t, "the comment was not published because Redis did not take it; try again", answer.Reason())
 			assert.NotEmpty(t, answer.Header.Get("Retry-After"))
 		}
 		refused()
@@ -209,11 +209,11 @@ func TestTheCommentAPIReportsAndProxiesStatistics(t *testing.T) {
 
 func TestABadSettingStopsTheCommentAPIWithOneLine(t *testing.T) {
 	for want, change := range map[string]func(*api.Config){
-		"PORT=0 is out of bounds: it must be at least 1":                                 func(cfg *api.Config) { cfg.Port = 0 },
-		"HISTORY_LENGTH=0 is out of bounds: it must be at least 1":                       func(cfg *api.Config) { cfg.Redis.HistoryLength = 0 },
-		"REPORT_INTERVAL=1ms is out of bounds: it must be at least 100ms":                func(cfg *api.Config) { cfg.Statistics.Interval = time.Millisecond },
-		"REDIS_URL is not of the form redis://user:password@host:port/db":                func(cfg *api.Config) { cfg.Redis.RedisURL = "redis://:pass@host:port" },
-		"CORS_ORIGINS: bad origin: origins must contain '*' or include http://,https://": func(cfg *api.Config) { cfg.Server.CORSOrigins = []string{"video.example"} },
+		"PORT=0 is out of bounds: it must be at least 1":                                               func(cfg *api.Config) { cfg.Port = 0 },
+		"HISTORY_LENGTH=0 is out of bounds: it must be at least 1":                                     func(cfg *api.Config) { cfg.Redis.HistoryLength = 0 },
+		"REPORT_INTERVAL=1ms is out of bounds: it must be at least 100ms":                              func(cfg *api.Config) { cfg.Statistics.Interval = time.Millisecond },
+		"REDIS_URL is not of the form redis://user:password@host:port/db":                              func(cfg *api.Config) { cfg.Redis.RedisURL = "redis://:pass@host:port" },
+		"CORS_ORIGINS=video.example: bad origin: origins must contain '*' or include http://,https://": func(cfg *api.Config) { cfg.Server.CORSOrigins = []string{"video.example"} },
 	} {
 		require.EqualError(t, api.Run(t.Context(), servertest.Defaults(t, change)), want)
 	}

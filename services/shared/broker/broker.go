@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -24,6 +25,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/livecomments/livecomments/services/shared/comment"
+	"github.com/livecomments/livecomments/services/shared/config"
 )
 
 // ErrUnavailable says that Redis did not take or give what was asked of it: it is down, still loading, read-only, full
@@ -45,13 +47,18 @@ func (c Config) options() (*redis.Options, error) {
 		parsed, err := redis.ParseURL(c.RedisURL)
 		if err != nil {
 			// The error of the URL parser repeats the URL, and so the password in it.
-			return nil, errors.New("REDIS_URL is not of the form redis://user:password@host:port/db")
+			return nil, config.Errorf("REDIS_URL is not of the form redis://user:password@host:port/db")
 		}
 		options = parsed
 	} else {
 		address := c.RedisHost
-		if _, _, err := net.SplitHostPort(address); err != nil {
-			address = net.JoinHostPort(strings.Trim(address, "[]"), "6379")
+		if !strings.Contains(address, ":") {
+			address = net.JoinHostPort(address, "6379")
+		}
+		host, port, err := net.SplitHostPort(address)
+		number, errPort := strconv.ParseUint(port, 10, 16)
+		if err != nil || errPort != nil || number == 0 || host == "" {
+			return nil, config.Errorf("REDIS_HOST=%s is not of the form host or host:port", c.RedisHost)
 		}
 		options = &redis.Options{Addr: address}
 	}
@@ -119,10 +126,12 @@ func (b *Broker) Await(ctx context.Context) error {
 	}
 }
 
-// publish stores and publishes in one step. KEYS: the history. ARGV: the comment's JSON, the channel, the history's
+// publish stores and publishes in one step. The first entry of a history is marked, so that a reader can tell whether
+// what is left of it begins at its beginning. KEYS: the history. ARGV: the comment's JSON, the channel, the history's
 // length and its time to live in milliseconds.
 var publish = redis.NewScript(`
-local id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[3], '*', 'c', ARGV[1])
+local first = redis.call('EXISTS', KEYS[1]) == 0 and '1' or '0'
+local id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[3], '*', 'c', ARGV[1], 'first', first)
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 redis.call('PUBLISH', ARGV[2], id .. ' ' .. ARGV[1])
 return id`)

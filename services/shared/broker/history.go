@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -64,13 +65,17 @@ func (b *Broker) History(ctx context.Context, queries ...Query) ([]Page, error) 
 	}
 	pages := make([]Page, len(queries))
 	for i, query := range queries {
-		switch err := answers[i].messages.Err(); {
+		err := answers[i].messages.Err()
+		if query.Last == 0 {
+			err = cmp.Or(err, answers[i].oldest.Err(), answers[i].newest.Err())
+		}
+		switch {
 		case err != nil:
 			pages[i].Err = fmt.Errorf("%w: %w", ErrUnavailable, err)
 		case query.Last > 0:
 			pages[i] = lastPage(answers[i].messages.Val())
 		default:
-			pages[i] = b.pageAfter(query.After, answers[i].messages.Val(), answers[i].oldest.Val(), answers[i].newest.Val())
+			pages[i] = pageAfter(query.After, answers[i].messages.Val(), answers[i].oldest.Val(), answers[i].newest.Val())
 		}
 	}
 	return pages, nil
@@ -96,13 +101,13 @@ func lastPage(newestFirst []redis.XMessage) Page {
 	return page
 }
 
-func (b *Broker) pageAfter(after comment.ID, entries, oldest, newest []redis.XMessage) Page {
+func pageAfter(after comment.ID, entries, oldest, newest []redis.XMessage) Page {
 	if len(oldest) == 0 || len(newest) == 0 {
 		return Page{Complete: after.IsZero()}
 	}
 	page := Page{Messages: messages(entries), Head: idOf(newest[0])}
 	if after.IsZero() {
-		page.Complete = len(entries) < b.cfg.HistoryLength
+		page.Complete = oldest[0].Values["first"] == "1"
 	} else {
 		page.Complete = !idOf(oldest[0]).After(after) && !after.After(page.Head)
 	}

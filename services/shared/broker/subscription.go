@@ -31,10 +31,11 @@ const (
 	// subscribeBatch bounds the channels in one SUBSCRIBE or UNSUBSCRIBE, so that its confirmations, one a channel, do not hold
 	// deliveries up.
 	subscribeBatch = 1000
-	// pingAfter is how long the connection may be silent before it is asked; it counts as dead after twice that and a bit.
+	// pingAfter is how long the connection may be silent before it is asked; after two and a half times that it is dead.
 	pingAfter = 5 * time.Second
-	// retryMost is the longest pause between attempts to connect.
-	retryMost = time.Second
+	// retryMost is the longest pause between attempts to connect. A connection that has held for stable begins the
+	// pauses afresh: one that Redis cuts again and again, because we are too slow, must not be replaced in a tight loop.
+	retryMost, stable = time.Second, 10 * time.Second
 )
 
 // Subscription is a set of videos whose comments are received over one connection, which is opened again whenever it
@@ -44,6 +45,12 @@ type Subscription struct {
 	log       *zap.Logger
 	handler   Handler
 	pingAfter time.Duration
+
+	// These are receive's own.
+	connected bool
+	since     time.Time     // when it last became connected
+	said      bool          // that it is not
+	pause     time.Duration // before the next attempt
 
 	mu      sync.Mutex
 	wanted  map[string]struct{}
@@ -97,8 +104,8 @@ func (s *Subscription) Run(ctx context.Context) {
 	}
 }
 
-// session is the life of one go-redis PubSub. That reconnects and resubscribes by itself when its connection breaks; only a
-// connection that is open and dead ends a session.
+// session is the life of one go-redis PubSub. That reconnects and resubscribes by itself when its connection breaks; a
+// connection that is open and dead, or on which Redis refuses, ends the session.
 func (s *Subscription) session(ctx context.Context) {
 	pubsub := s.redis.Subscribe(ctx)
 	ctx, cancel := context.WithCancel(ctx)
@@ -121,40 +128,60 @@ func (s *Subscription) session(ctx context.Context) {
 }
 
 func (s *Subscription) receive(ctx context.Context, pubsub *redis.PubSub) {
-	pause, connected, said := time.Duration(0), false, false
 	for ctx.Err() == nil {
 		event, err := pubsub.Receive(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		if err != nil {
-			if !said {
-				said = true
-				s.log.Warn("subscription interrupted", zap.Error(err))
-			}
-			if connected {
-				connected = false
-				s.interrupt()
-				s.handler.Interrupted(err)
-			}
-			if errors.Is(err, redis.ErrClosed) {
-				return
-			}
-			select {
-			case <-ctx.Done():
-			case <-time.After(pause):
-			}
-			pause = min(retryMost, pause*2+50*time.Millisecond)
+		if err == nil {
+			s.up()
+			s.hear(event)
+			s.dispatch(event)
 			continue
 		}
-		if !connected {
-			connected, said, pause = true, false, 0
-			s.log.Info("subscription connected")
-			s.handler.Connected()
+		s.down(err)
+		if errors.Is(err, redis.ErrClosed) {
+			return
 		}
-		s.hear(event)
-		s.dispatch(event)
+		select {
+		case <-ctx.Done():
+		case <-time.After(s.pause):
+		}
+		s.pause = min(retryMost, s.pause*2+50*time.Millisecond)
+		var refusal redis.Error
+		if errors.As(err, &refusal) {
+			// Redis answers, but not as asked: without the rights to subscribe, say. The library takes its channels for
+			// subscribed to all the same, so they must be asked for on another connection.
+			return
+		}
 	}
+}
+
+// up notes that Redis answers.
+func (s *Subscription) up() {
+	if s.connected {
+		return
+	}
+	s.connected, s.said, s.since = true, false, time.Now()
+	s.log.Info("subscription connected")
+	s.handler.Connected()
+}
+
+// down notes that it does not, and says so once.
+func (s *Subscription) down(err error) {
+	if !s.said {
+		s.said = true
+		s.log.Warn("subscription interrupted", zap.Error(err))
+	}
+	if !s.connected {
+		return
+	}
+	s.connected = false
+	if time.Since(s.since) > stable {
+		s.pause = 0
+	}
+	s.interrupt()
+	s.handler.Interrupted(err)
 }
 
 func (s *Subscription) dispatch(event any) {

@@ -83,7 +83,7 @@ func TestIDsOrderAsRedisOrdersThem(t *testing.T) {
 }
 
 func TestWhatIsNotAnIDIsRefused(t *testing.T) {
-	for _, s := range []string{"", "-", "1", "1-", "-1", "1-2-3", "a-0", "0-b", "+1-0", "-1-0", "01-0", " 1-0", "1-0 ", "18446744073709551616-0", "$", "*"} {
+	for _, s := range []string{"", "-", "1", "1-", "-1", "1-2-3", "a-0", "0-b", "+1-0", "-1-0", "01-0", " 1-0", "1-0 ", "18446744073709551616-0", "18446744073709551615-18446744073709551615", "$", "*"} {
 		_, err := comment.ParseID(s)
 		assert.Error(t, err, "%q", s)
 	}

@@ -3,6 +3,7 @@ package comment
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 )
@@ -22,8 +23,10 @@ func ParseID(s string) (ID, error) {
 	if found {
 		m, errM := parseDecimal(millis)
 		n, errN := parseDecimal(sequence)
-		if errM == nil && errN == nil {
-			return ID{m, n}, nil
+		// After the greatest id that Redis knows no comment can come.
+		greatest := ID{math.MaxUint64, math.MaxUint64}
+		if id := (ID{m, n}); errM == nil && errN == nil && id != greatest {
+			return id, nil
 		}
 	}
 	return ID{}, fmt.Errorf("%.64q is not a comment id such as 1700000000000-0", s)

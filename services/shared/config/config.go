@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"regexp"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -20,10 +21,24 @@ func Load(name string, args []string, target any) error {
 		return err
 	}
 	if _, err := parser.Parse(args); err != nil {
-		return err
+		if found := fromVariable.FindStringSubmatch(err.Error()); found != nil {
+			return Errorf("%s: %s", found[2], found[1])
+		}
+		return Errorf("%s", err)
 	}
 	return Validate(target)
 }
+
+// fromVariable takes apart what kong says of a variable, of which it names the flag first.
+var fromVariable = regexp.MustCompile(`^--\S+: (.*) \(from envar (.*)\)$`)
+
+// Error is a bad setting.
+type Error struct{ reason string }
+
+func (e *Error) Error() string { return e.reason }
+
+// Errorf makes an Error. It should name the variable.
+func Errorf(format string, args ...any) error { return &Error{fmt.Sprintf(format, args...)} }
 
 // Validate checks target against the bounds in its `validate` tags. Its error is one line that names the variable.
 func Validate(target any) error {
@@ -39,7 +54,7 @@ func Validate(target any) error {
 	if first.Param() != "" {
 		bound += " " + first.Param()
 	}
-	return fmt.Errorf("%s=%v is out of bounds: %s", first.Field(), first.Value(), words(bound))
+	return Errorf("%s=%v is out of bounds: %s", first.Field(), first.Value(), words(bound))
 }
 
 // words spells a validator's bound for an operator.

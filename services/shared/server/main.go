@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -23,9 +24,14 @@ func Main[C any](name string, run func(context.Context, C) error) int {
 	defer stop()
 	// A second signal ends the process at once.
 	context.AfterFunc(ctx, stop)
-	if err := run(ctx, cfg); err != nil {
-		fmt.Fprintf(os.Stderr, "%s: %s\n", name, err)
-		return 1
+	err := run(ctx, cfg)
+	if err == nil {
+		return 0
 	}
-	return 0
+	fmt.Fprintf(os.Stderr, "%s: %s\n", name, err)
+	var bad *config.Error
+	if errors.As(err, &bad) {
+		return 2
+	}
+	return 1
 }

@@ -1,8 +1,10 @@
 package server
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strconv"
@@ -15,6 +17,23 @@ import (
 
 // bodyTimeout is how long a client may take to send a body.
 const bodyTimeout = 10 * time.Second
+
+// JSON answers a request with a body and a line break after it, for those who read it in a terminal.
+func JSON(c *gin.Context, status int, body any) {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(body); err != nil {
+		panic(err) // for gin's recovery: every body is of our own types
+	}
+	c.Data(status, "application/json; charset=utf-8", text.Bytes())
+}
+
+// Fail answers a request with a status and one sentence that says what was wrong.
+func Fail(c *gin.Context, status int, format string, args ...any) {
+	c.Abort()
+	JSON(c, status, gin.H{"error": fmt.Sprintf(format, args...)})
+}
 
 func (s *Server) limitBody(c *gin.Context) {
 	c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, s.cfg.BodyLimit)
@@ -38,6 +57,10 @@ func ReadJSON(c *gin.Context, target any) bool {
 		return false
 	case len(body) == 0:
 		Fail(c, http.StatusBadRequest, "the body must be a JSON object, not empty")
+		return false
+	}
+	if bytes.Equal(bytes.TrimSpace(body), []byte("null")) {
+		Fail(c, http.StatusBadRequest, "the body must be a JSON object, not null")
 		return false
 	}
 	err = json.Unmarshal(body, target)
@@ -79,6 +102,8 @@ func (s *Server) observe() gin.HandlerFunc {
 	}, []string{"route", "method", "status"})
 	s.Registry.MustRegister(seconds)
 	return func(c *gin.Context) {
+		s.handlers.Add(1)
+		defer s.handlers.Done()
 		began := time.Now()
 		c.Next()
 		route, method, status, took := c.FullPath(), c.Request.Method, c.Writer.Status(), time.Since(began)

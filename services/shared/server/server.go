@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -19,13 +21,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
 
+	"github.com/livecomments/livecomments/services/shared/config"
 	"github.com/livecomments/livecomments/services/shared/telemetry"
 )
 
 // Config holds the settings that all services have in common.
 type Config struct {
 	Log         telemetry.Config `embed:""`
-	InstanceID  string           `env:"INSTANCE_ID" help:"Name of this instance in figures and logs. Default: the host's name."`
+	InstanceID  string           `env:"INSTANCE_ID" help:"Name of this instance in figures and logs, different for each. Default: the host's name and the port."`
 	BodyLimit   int64            `env:"BODY_LIMIT" default:"65536" validate:"min=1" help:"Largest request body, in bytes; a larger one is answered 413."`
 	CORSOrigins []string         `env:"CORS_ORIGINS" default:"*" help:"Origins whose pages may call this API, separated by commas; * allows all."`
 	DrainDelay  time.Duration    `env:"DRAIN_DELAY" default:"0s" validate:"min=0" help:"How long to go on serving after the stop signal with /readyz at 503, for load balancers that must notice first."`
@@ -49,7 +52,10 @@ type Server struct {
 	cfg      Config
 	port     int
 	notReady atomic.Pointer[string]
+	stopping atomic.Bool
 	draining chan struct{}
+	handlers sync.WaitGroup
+	accepted func(net.Conn)
 }
 
 // New builds the server of a service with the routes that all have: /livez, /readyz and /metrics. It is not ready until
@@ -57,7 +63,8 @@ type Server struct {
 func New(service string, port int, cfg Config) (*Server, error) {
 	instance := cfg.InstanceID
 	if instance == "" {
-		instance, _ = os.Hostname()
+		host, _ := os.Hostname()
+		instance = host + ":" + strconv.Itoa(port)
 	}
 	log := cfg.Logger
 	if log == nil {
@@ -75,9 +82,14 @@ func New(service string, port int, cfg Config) (*Server, error) {
 	crossOrigin.AllowMethods = []string{http.MethodGet, http.MethodPost}
 	crossOrigin.AllowHeaders = []string{"Content-Type", "Last-Event-ID", "Cache-Control"}
 	crossOrigin.ExposeHeaders = []string{"Retry-After"}
-	crossOrigin.AllowOrigins = cfg.CORSOrigins
+	for _, origin := range cfg.CORSOrigins {
+		crossOrigin.AllowOrigins = append(crossOrigin.AllowOrigins, strings.TrimSpace(origin))
+	}
+	if len(crossOrigin.AllowOrigins) == 0 {
+		return nil, config.Errorf("CORS_ORIGINS must name at least one origin, or be * for all")
+	}
 	if err := crossOrigin.Validate(); err != nil {
-		return nil, fmt.Errorf("CORS_ORIGINS: %w", err)
+		return nil, config.Errorf("CORS_ORIGINS=%s: %s", strings.Join(cfg.CORSOrigins, ","), err)
 	}
 	s.Engine.HandleMethodNotAllowed = true
 	s.Engine.Use(s.observe(), gin.CustomRecoveryWithWriter(nil, s.recover), cors.New(crossOrigin), s.limitBody)
@@ -85,33 +97,50 @@ func New(service string, port int, cfg Config) (*Server, error) {
 	s.Engine.NoMethod(func(c *gin.Context) {
 		Fail(c, http.StatusMethodNotAllowed, "%s does not take %s", c.Request.URL.Path, c.Request.Method)
 	})
-	s.Engine.GET("/livez", func(c *gin.Context) { c.JSON(http.StatusOK, gin.H{"status": "ok"}) })
-	s.Engine.GET("/readyz", s.readyz)
-	s.Engine.GET("/metrics", gin.WrapH(promhttp.HandlerFor(s.Registry, promhttp.HandlerOpts{})))
+	s.Get("/livez", func(c *gin.Context) { JSON(c, http.StatusOK, gin.H{"status": "ok"}) })
+	s.Get("/readyz", s.readyz)
+	s.Get("/metrics", gin.WrapH(promhttp.HandlerFor(s.Registry, promhttp.HandlerOpts{})))
 	return s, nil
 }
 
-// Fail answers a request with a status and one sentence that says what was wrong.
-func Fail(c *gin.Context, status int, format string, args ...any) {
-	c.AbortWithStatusJSON(status, gin.H{"error": fmt.Sprintf(format, args...)})
+// Get registers a handler for GET and HEAD.
+func (s *Server) Get(path string, handler gin.HandlerFunc) {
+	s.Engine.Match([]string{http.MethodGet, http.MethodHead}, path, handler)
 }
 
-// Ready makes /readyz answer 200. A service calls it once it has had what it needs; what is lost later does not take
-// the readiness back, because an outage of Redis would then empty every load balancer at once.
+// OnAccept has every connection handed to accepted before it is served.
+func (s *Server) OnAccept(accepted func(net.Conn)) { s.accepted = accepted }
+
+// Ready makes /readyz answer 200, until the server stops.
 func (s *Server) Ready() { s.notReady.Store(nil) }
 
 // NotReady makes /readyz answer 503 with the reason.
 func (s *Server) NotReady(reason string) { s.notReady.Store(&reason) }
 
+// ReadyAfter is a task for Run that makes the service ready when what it waits for has happened. What is lost later does
+// not take the readiness back, because an outage of Redis would then empty every load balancer at once.
+func (s *Server) ReadyAfter(what string, await func(context.Context) error) func(context.Context) {
+	s.NotReady("waiting for " + what)
+	return func(ctx context.Context) {
+		if await(ctx) == nil {
+			s.Ready()
+		}
+	}
+}
+
 func (s *Server) readyz(c *gin.Context) {
+	if s.stopping.Load() {
+		Fail(c, http.StatusServiceUnavailable, "not ready: stopping")
+		return
+	}
 	if reason := s.notReady.Load(); reason != nil {
 		Fail(c, http.StatusServiceUnavailable, "not ready: %s", *reason)
 		return
 	}
-	c.JSON(http.StatusOK, gin.H{"status": "ok"})
+	JSON(c, http.StatusOK, gin.H{"status": "ok"})
 }
 
-// Draining is closed when the server begins to end its streams. New requests no longer arrive then.
+// Draining is closed when the server begins to end its streams. Requests on open connections can still come then.
 func (s *Server) Draining() <-chan struct{} { return s.draining }
 
 // listen opens the port, or takes Config.Listener.
@@ -127,9 +156,23 @@ func (s *Server) listen() (net.Listener, error) {
 }
 
 // Run serves until ctx ends, then drains: for DRAIN_DELAY everything goes on with /readyz at 503, then no connection is
-// accepted any more and what is under way has STOP_TIMEOUT to end. The error says what kept it from serving, or how
-// many connections it had to cut.
-func (s *Server) Run(ctx context.Context) error {
+// accepted any more and what is under way has STOP_TIMEOUT to end. The tasks run beside it, and are told to end after
+// the last request has; Run returns when all have. The error says what kept it from serving, or how many connections it
+// had to cut.
+func (s *Server) Run(ctx context.Context, tasks ...func(context.Context)) error {
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var running sync.WaitGroup
+	for _, task := range tasks {
+		running.Go(func() { task(background) })
+	}
+	err := s.serve(ctx)
+	s.handlers.Wait()
+	stop()
+	running.Wait()
+	return err
+}
+
+func (s *Server) serve(ctx context.Context) error {
 	listener, err := s.listen()
 	if err != nil {
 		return err
@@ -142,6 +185,12 @@ func (s *Server) Run(ctx context.Context) error {
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          zap.NewStdLog(s.Log),
 		ConnState:         countOpen(&open),
+		ConnContext: func(ctx context.Context, connection net.Conn) context.Context {
+			if s.accepted != nil {
+				s.accepted(connection)
+			}
+			return ctx
+		},
 	}
 	served := make(chan error, 1)
 	go func() { served <- web.Serve(listener) }()
@@ -152,7 +201,7 @@ func (s *Server) Run(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 
-	s.NotReady("stopping")
+	s.stopping.Store(true)
 	s.Log.Info("stopping", zap.Duration("drainDelay", s.cfg.DrainDelay), zap.Duration("stopTimeout", s.cfg.StopTimeout))
 	time.Sleep(s.cfg.DrainDelay)
 	close(s.draining)

@@ -75,6 +75,7 @@ func TestABadRequestIsAnsweredWithWhatWasWrong(t *testing.T) {
 		"string for number":  {"POST", "/echo", `{"number":"1"}`, 400, "number must be a whole number of at least 0, not string"},
 		"negative number":    {"POST", "/echo", `{"number":-1}`, 400, "number must be a whole number of at least 0, not number -1"},
 		"string for list":    {"POST", "/echo", `{"list":"a"}`, 400, "list must be a list, not string"},
+		"null":               {"POST", "/echo", " null ", 400, "the body must be a JSON object, not null"},
 		"too large":          {"POST", "/echo", `{"text":"` + strings.Repeat("a", 100) + `"}`, 413, "the body must be at most 100 bytes"},
 		"a panic":            {"GET", "/panic", "", 500, "this request could not be handled; the log says why"},
 	}
@@ -88,6 +89,15 @@ func TestABadRequestIsAnsweredWithWhatWasWrong(t *testing.T) {
 	}
 	assert.JSONEq(t, `{"text":"a","number":1,"list":null}`,
 		servertest.Do(t, "POST", s.URL+"/echo", `{"text":"a","number":1,"unknown":true}`).Body, "unknown fields are ignored, and the server still serves")
+}
+
+func TestProbesMayAskForTheHeadOnly(t *testing.T) {
+	s := start(t, func(*settings) {})
+	for _, path := range []string{"/livez", "/readyz", "/metrics"} {
+		answer := servertest.Do(t, "HEAD", s.URL+path, "")
+		assert.Equal(t, 200, answer.Status, path)
+		assert.Empty(t, answer.Body)
+	}
 }
 
 func TestPagesOfAllowedOriginsMayCall(t *testing.T) {
@@ -108,6 +118,7 @@ func TestAStopLetsRequestsEndAndBalancersNotice(t *testing.T) {
 	s.Tell()
 	require.Eventually(t, func() bool { return s.Status("/readyz") == 503 }, time.Second, time.Millisecond)
 	assert.Equal(t, 200, s.Status("/livez"), "it still serves")
+	assert.Equal(t, 503, s.Status("/readyz"), "and does not become ready again")
 	assert.Equal(t, "done", servertest.Do(t, "GET", s.URL+"/slow", "").Body, "what is under way ends")
 	require.NoError(t, s.Wait())
 	assert.Equal(t, 0, s.Status("/livez"))
@@ -160,7 +171,7 @@ func TestABadSettingIsNamedInOneLine(t *testing.T) {
 		"too short":        {"STOP_TIMEOUT", "1ms", "STOP_TIMEOUT=1ms is out of bounds: it must be at least 1s"},
 		"unknown level":    {"LOG_LEVEL", "loud", "LOG_LEVEL=loud is out of bounds: it must be one of debug info warn error"},
 		"no size":          {"BODY_LIMIT", "0", "BODY_LIMIT=0 is out of bounds: it must be at least 1"},
-		"empty where none": {"PORT", "", `PORT=""`},
+		"empty where none": {"PORT", "", `PORT="": expected a valid 64 bit int but got ""`},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -8,7 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
+	"iter"
 	"net/http"
 	"slices"
 	"strings"
@@ -21,16 +21,19 @@ import (
 const ListCap = 100
 
 // Top is the ListCap largest of counts; of equal ones, those whose names come first.
-func Top(counts map[string]uint64) map[string]uint64 {
-	if len(counts) <= ListCap {
-		return counts
+func Top(counts iter.Seq2[string, uint64]) map[string]uint64 {
+	type named struct {
+		name  string
+		count uint64
 	}
-	names := slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
-		return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a, b))
-	})
+	var all []named
+	for name, count := range counts {
+		all = append(all, named{name, count})
+	}
+	slices.SortFunc(all, func(a, b named) int { return cmp.Or(cmp.Compare(b.count, a.count), cmp.Compare(a.name, b.name)) })
 	top := make(map[string]uint64, ListCap)
-	for _, name := range names[:ListCap] {
-		top[name] = counts[name]
+	for _, one := range all[:min(ListCap, len(all))] {
+		top[one.name] = one.count
 	}
 	return top
 }
@@ -49,23 +52,23 @@ type CommentReport struct {
 	TotalComments uint64 `json:"totalComments"`
 	// CommentsByVideo counts them for the videos with the most; CommentedVideos is how many videos have any.
 	CommentsByVideo map[string]uint64 `json:"commentsByVideo"`
-	CommentedVideos int               `json:"commentedVideos"`
+	CommentedVideos int               `json:"commentedVideos" validate:"min=0"`
 	// ActiveTopics names videos that at least one reader is subscribed to, TopicSubscribers counts the readers of each, and
 	// ActiveTopicCount is the exact number of such videos.
 	ActiveTopics     []string         `json:"activeTopics"`
 	TopicSubscribers map[string]int64 `json:"topicSubscribers"`
-	ActiveTopicCount int              `json:"activeTopicCount"`
+	ActiveTopicCount int              `json:"activeTopicCount" validate:"min=0"`
 }
 
 // ReaderReport is what one reader says of itself.
 type ReaderReport struct {
 	InstanceID        string `json:"instanceId"`
-	ActiveConnections int    `json:"activeConnections"`
+	ActiveConnections int    `json:"activeConnections" validate:"min=0"`
 	// SubscribedTopics names videos that the reader is subscribed to; SubscribedTopicCount is their exact number.
 	SubscribedTopics     []string `json:"subscribedTopics"`
-	SubscribedTopicCount int      `json:"subscribedTopicCount"`
-	// MessagesReceived counts the comments that Redis delivered to the reader, MessagesSent those that it wrote to viewers,
-	// both since it started.
+	SubscribedTopicCount int      `json:"subscribedTopicCount" validate:"min=0"`
+	// MessagesReceived counts the comments that Redis delivered to the reader or that it filled in from the history after an
+	// interruption, MessagesSent those that it wrote to viewers, both since it started.
 	MessagesReceived uint64 `json:"messagesReceived"`
 	MessagesSent     uint64 `json:"messagesSent"`
 	// Gaps counts the times that a viewer was moved ahead past comments it could not be given.
@@ -82,8 +85,8 @@ type ClientReport struct {
 	SubscribedTopics  []string `json:"subscribedTopics"`
 	ConnectedReader   string   `json:"connectedReader"`
 	// Viewers is how many viewers the report speaks for, Connected how many of them have a stream open.
-	Viewers   int `json:"viewers"`
-	Connected int `json:"connected"`
+	Viewers   int `json:"viewers" validate:"min=0"`
+	Connected int `json:"connected" validate:"min=0"`
 	Verification
 	// LatencyMillis is the time from the post to each arrival.
 	LatencyMillis Latency `json:"latencyMillis"`
@@ -96,8 +99,12 @@ type Verification struct {
 	// Duplicates arrived again, Misordered ones after a later one.
 	Duplicates uint64 `json:"duplicates"`
 	Misordered uint64 `json:"misordered"`
+	// Corrupt arrivals were not comments on the viewer's video.
+	Corrupt uint64 `json:"corrupt"`
 	// Pending are due and on their way.
 	Pending uint64 `json:"pending"`
+	// NeverConnected viewers have tried, and have had no stream yet.
+	NeverConnected uint64 `json:"neverConnected"`
 	// Gaps are the readers' own announcements that something is missing.
 	Gaps       uint64 `json:"gaps"`
 	Reconnects uint64 `json:"reconnects"`
@@ -110,6 +117,8 @@ func (v *Verification) Add(other Verification) {
 	v.Missing += other.Missing
 	v.Duplicates += other.Duplicates
 	v.Misordered += other.Misordered
+	v.Corrupt += other.Corrupt
+	v.NeverConnected += other.NeverConnected
 	v.Pending += other.Pending
 	v.Gaps += other.Gaps
 	v.Reconnects += other.Reconnects
@@ -130,8 +139,8 @@ type Config struct {
 	Interval time.Duration `name:"report-interval" env:"REPORT_INTERVAL" default:"2s" validate:"min=100ms" help:"How often to report to it."`
 }
 
-// Report sends what collect returns to path of the Statistics API at once and then at every interval, until ctx ends. The
-// system does not need it to run: a failure is logged once, until the next success, and costs nothing else.
+// Report sends what collect returns to path of the Statistics API at once, at every interval, and once more when ctx has
+// ended. The system does not need it to run: a failure is logged once, until the next success, and costs nothing else.
 func Report(ctx context.Context, cfg Config, log *zap.Logger, path string, collect func(context.Context) []any) {
 	if cfg.URL == "" {
 		return
@@ -149,6 +158,11 @@ func Report(ctx context.Context, cfg Config, log *zap.Logger, path string, colle
 		failing = err != nil
 		select {
 		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+			defer cancel()
+			if err := Send(last, cfg, path, collect(last)); err != nil && !failing {
+				log.Warn("the last statistics were not taken", zap.Error(err))
+			}
 			return
 		case <-ticker.C:
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -81,11 +82,11 @@ func TestTopKeepsTheLargest(t *testing.T) {
 	for i := range 1000 {
 		counts[fmt.Sprintf("v%03d", i)] = uint64(i / 2)
 	}
-	top := statistics.Top(counts)
+	top := statistics.Top(maps.All(counts))
 	assert.Len(t, top, statistics.ListCap)
 	for i := 900; i < 1000; i++ {
 		assert.Contains(t, top, fmt.Sprintf("v%03d", i))
 	}
 	few := map[string]uint64{"a": 1}
-	assert.Equal(t, few, statistics.Top(few))
+	assert.Equal(t, few, statistics.Top(maps.All(few)))
 }

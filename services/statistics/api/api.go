@@ -3,11 +3,14 @@ package api
 
 import (
 	"context"
+	"errors"
 	"net/http"
+	"reflect"
 	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/go-playground/validator/v10"
 
 	"github.com/livecomments/livecomments/services/shared/config"
 	"github.com/livecomments/livecomments/services/shared/server"
@@ -38,8 +41,8 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	a := &api{instance: srv.Instance, tally: tally.New(cfg.Tally, time.Now)}
 	srv.Registry.MustRegister(a.tally)
-	srv.Engine.GET("/statistics", func(c *gin.Context) { c.JSON(http.StatusOK, a.tally.Totals()) })
-	srv.Engine.GET("/health", func(c *gin.Context) { c.JSON(http.StatusOK, gin.H{"status": "ok", "instance": a.instance}) })
+	srv.Get("/statistics", func(c *gin.Context) { server.JSON(c, http.StatusOK, a.tally.Totals()) })
+	srv.Get("/health", func(c *gin.Context) { server.JSON(c, http.StatusOK, gin.H{"status": "ok", "instance": a.instance}) })
 	srv.Engine.POST(statistics.CommentPath, take("", nil, a.tally.TakeComment))
 	srv.Engine.POST(statistics.ReaderPath, take("instanceId", func(r *statistics.ReaderReport) string { return r.InstanceID }, a.tally.TakeReader))
 	srv.Engine.POST(statistics.ClientPath, take("clientId", func(r *statistics.ClientReport) string { return r.ClientID }, a.tally.TakeClient))
@@ -47,9 +50,21 @@ func Run(ctx context.Context, cfg Config) error {
 	return srv.Run(ctx)
 }
 
+// bounds checks the `validate` tags of reports, and calls their fields by their names in JSON.
+var bounds = func() *validator.Validate {
+	v := validator.New()
+	v.RegisterTagNameFunc(func(field reflect.StructField) string { return field.Tag.Get("json") })
+	return v
+}()
+
 // take is the handler of one kind of report; where id is not nil, a report must have the field of that name.
 func take[R any](name string, id func(*R) string, store func(R)) gin.HandlerFunc {
 	return func(c *gin.Context) {
+		// Parts of the system send no Origin; the pages that browsers show do, and have nothing to report.
+		if c.GetHeader("Origin") != "" {
+			server.Fail(c, http.StatusForbidden, "reports are not taken from web pages")
+			return
+		}
 		var report R
 		if !server.ReadJSON(c, &report) {
 			return
@@ -58,7 +73,12 @@ func take[R any](name string, id func(*R) string, store func(R)) gin.HandlerFunc
 			server.Fail(c, http.StatusBadRequest, "%s is required", name)
 			return
 		}
+		var broken validator.ValidationErrors
+		if errors.As(bounds.Struct(report), &broken) {
+			server.Fail(c, http.StatusBadRequest, "%s must be at least %s", broken[0].Field(), broken[0].Param())
+			return
+		}
 		store(report)
-		c.JSON(http.StatusOK, gin.H{"success": true})
+		server.JSON(c, http.StatusOK, gin.H{"success": true})
 	}
 }

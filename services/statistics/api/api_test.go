@@ -85,6 +85,7 @@ func TestABadReportIsAnsweredWithWhatWasWrongAndChangesNothing(t *testing.T) {
 		"a reader with a blank id": {"POST", "/reader-api-statistics", `{"instanceId":" "}`, 400, "instanceId is required"},
 		"a client without an id":   {"POST", "/client-statistics", `{"userId":"u"}`, 400, "clientId is required"},
 		"wrong type":               {"POST", "/reader-api-statistics", `{"instanceId":"r","activeConnections":"2"}`, 400, "activeConnections must be a number, not string"},
+		"negative gauge":           {"POST", "/reader-api-statistics", `{"instanceId":"r","activeConnections":-5}`, 400, "activeConnections must be at least 0"},
 		"negative count":           {"POST", "/comment-api-statistics", `{"totalComments":-1}`, 400, "totalComments must be a whole number of at least 0, not number -1"},
 		"list for map":             {"POST", "/comment-api-statistics", `{"commentsByVideo":[]}`, 400, "commentsByVideo must be an object, not array"},
 		"not JSON":                 {"POST", "/client-statistics", `x`, 400, "the body is not JSON: invalid character 'x' looking for beginning of value at byte 1"},
@@ -98,6 +99,9 @@ func TestABadReportIsAnsweredWithWhatWasWrongAndChangesNothing(t *testing.T) {
 			assert.Equal(t, test.says, answer.Reason())
 		})
 	}
+	fromPage := servertest.Do(t, "POST", s.URL+"/reader-api-statistics", `{"instanceId":"evil"}`, "Origin", "https://evil.example")
+	assert.Equal(t, 403, fromPage.Status)
+	assert.Equal(t, "reports are not taken from web pages", fromPage.Reason())
 	body := servertest.Do(t, "GET", s.URL+"/statistics", "").Body
 	assert.Contains(t, body, `"totalReaders":0`)
 	assert.Contains(t, body, `"clients":[]`)

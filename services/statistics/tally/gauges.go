@@ -17,10 +17,10 @@ func newGauges() gauges {
 			"Messages that readers received ÷ comments published, over the rate window.", nil, nil),
 		readers: prometheus.NewDesc("livecomments_readers",
 			"Readers that report.", nil, nil),
-		viewers: prometheus.NewDesc("livecomments_client_viewers",
+		viewers: prometheus.NewDesc("livecomments_viewers",
 			"Simulated viewers that report.", nil, nil),
-		verification: prometheus.NewDesc("livecomments_client_comments",
-			"What simulated viewers found wrong, by kind: missing, duplicates or misordered.", []string{"kind"}, nil),
+		verification: prometheus.NewDesc("livecomments_viewers_wrong",
+			"What simulated viewers found wrong, by kind: missing, duplicates, misordered or corrupt.", []string{"kind"}, nil),
 	}
 }
 
@@ -44,4 +44,5 @@ func (g gauges) collect(metrics chan<- prometheus.Metric, totals Totals) {
 	gauge(g.verification, float64(totals.Viewers.Missing), "missing")
 	gauge(g.verification, float64(totals.Viewers.Duplicates), "duplicates")
 	gauge(g.verification, float64(totals.Viewers.Misordered), "misordered")
+	gauge(g.verification, float64(totals.Viewers.Corrupt), "corrupt")
 }

@@ -41,11 +41,13 @@ func (s *series) add(now counters, at time.Time, window time.Duration) {
 	}
 }
 
-// forget gives up the samples of a part that has not reported since limit: it has no rate any more.
-func (s *series) forget(limit time.Time) {
+// forget gives up the samples of a part that has not reported since limit: it has no rate any more. It returns whether
+// there are none left.
+func (s *series) forget(limit time.Time) bool {
 	if n := len(s.samples); n > 0 && s.samples[n-1].at.Before(limit) {
 		s.samples = nil
 	}
+	return s.samples == nil
 }
 
 // rates are per second, over the part's own reports within the window. What it had counted before its first report is

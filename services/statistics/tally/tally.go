@@ -20,7 +20,7 @@ import (
 // Config says for how long reports count.
 type Config struct {
 	StaleAfter time.Duration `env:"STALE_AFTER" default:"15s" validate:"min=10ms" help:"A part that has not reported for this long drops out of the totals."`
-	Window     time.Duration `env:"RATE_WINDOW" default:"30s" validate:"min=1s" help:"Rates and copies per comment are means over this time."`
+	Window     time.Duration `name:"rate-window" env:"RATE_WINDOW" default:"30s" validate:"min=1s" help:"Rates and copies per comment are means over this time."`
 }
 
 // Tally holds the latest report of every part. It is safe for concurrent use.
@@ -104,8 +104,11 @@ func (t *Tally) forget() {
 	drop(t.comments, limit)
 	drop(t.readers, limit)
 	drop(t.clients, limit)
-	for _, series := range t.counted {
-		series.forget(limit)
+	for part, series := range t.counted {
+		// A reader's counters are of use only for its rates; what a Comment API has stored stays stored.
+		if series.forget(limit) && series.sum.published == 0 {
+			delete(t.counted, part)
+		}
 	}
 }
 
@@ -151,13 +154,13 @@ func (t *Tally) commentAPI() CommentAPI {
 		}
 	}
 	all.CommentedVideos = max(all.CommentedVideos, len(all.CommentsByVideo))
-	all.CommentsByVideo = statistics.Top(all.CommentsByVideo)
+	all.CommentsByVideo = statistics.Top(maps.All(all.CommentsByVideo))
 	return all
 }
 
 func (t *Tally) readerAPIs(activeTopics int) ReaderAPIs {
-	all := ReaderAPIs{TotalReaders: len(t.readers), Readers: []Reader{}, AllSubscribedTopicCount: activeTopics}
-	topics := map[string]struct{}{}
+	all := ReaderAPIs{TotalReaders: len(t.readers), Readers: []Reader{}}
+	topics, complete, most := map[string]struct{}{}, true, 0
 	for _, part := range t.readers {
 		report := part.report
 		all.TotalActiveConnections += report.ActiveConnections
@@ -168,11 +171,17 @@ func (t *Tally) readerAPIs(activeTopics int) ReaderAPIs {
 		for _, topic := range report.SubscribedTopics {
 			topics[topic] = struct{}{}
 		}
-		// The readers' reports and that of the topics are not of the same moment.
-		all.AllSubscribedTopicCount = max(all.AllSubscribedTopicCount, report.SubscribedTopicCount)
+		complete = complete && len(report.SubscribedTopics) == report.SubscribedTopicCount
+		most = max(most, report.SubscribedTopicCount)
 		all.Readers = append(all.Readers, Reader{ReaderReport: report, ReportedAt: part.at.UTC()})
 	}
-	all.AllSubscribedTopicCount = max(all.AllSubscribedTopicCount, len(topics))
+	switch {
+	case complete:
+		all.AllSubscribedTopicCount = max(activeTopics, len(topics))
+	case activeTopics > 0:
+		// The readers' reports and that of the topics are not of the same moment.
+		all.AllSubscribedTopicCount = max(activeTopics, most)
+	}
 	all.AllSubscribedTopics = capped(slices.Sorted(maps.Keys(topics)))
 	for i := range all.Readers {
 		if all.AllSubscribedTopicCount > 0 {

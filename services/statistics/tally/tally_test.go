@@ -59,6 +59,16 @@ func TestWithoutACommentAPITheShareIsOfWhatTheReadersName(t *testing.T) {
 	assert.InDelta(t, 2.0/3, all.Readers[0].SubscriptionShare, 1e-9)
 }
 
+func TestWhatNobodyKnowsIsNotGuessed(t *testing.T) {
+	tally, _ := newTally()
+	tally.TakeReader(statistics.ReaderReport{InstanceID: "r1", SubscribedTopics: topics(100), SubscribedTopicCount: 1000})
+	tally.TakeReader(statistics.ReaderReport{InstanceID: "r2", SubscribedTopics: topics(100), SubscribedTopicCount: 1000})
+	all := tally.Totals().ReaderAPIs
+	assert.Zero(t, all.AllSubscribedTopicCount)
+	assert.Zero(t, all.SubscriptionShare.Max)
+	assert.Equal(t, 2000, all.TotalSubscriptions)
+}
+
 func TestAPartThatStopsReportingDropsOutOfTheTotals(t *testing.T) {
 	tally, clock := newTally()
 	tally.TakeReader(statistics.ReaderReport{InstanceID: "stays", ActiveConnections: 10, MessagesSent: 100})

@@ -32,7 +32,8 @@ type ReaderAPIs struct {
 	TotalMessagesSent      uint64 `json:"totalMessagesSent"`
 	TotalMessagesReceived  uint64 `json:"totalMessagesReceived"`
 	TotalGaps              uint64 `json:"totalGaps"`
-	// AllSubscribedTopics names some videos that readers are subscribed to; AllSubscribedTopicCount is how many there are.
+	// AllSubscribedTopics names some videos that readers are subscribed to; AllSubscribedTopicCount is how many there are: 0, as
+	// the shares are, while no Comment API reports and the readers' lists are too long to tell.
 	AllSubscribedTopics     []string `json:"allSubscribedTopics"`
 	AllSubscribedTopicCount int      `json:"allSubscribedTopicCount"`
 	// TotalSubscriptions sums the readers' topics: one that two readers hold counts twice.
