@@ -3,11 +3,12 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -37,6 +38,9 @@ type Config struct {
 	Statistics     statistics.Config `embed:""`
 }
 
+// sendBuffer is the kernel's send buffer for a connection, in bytes; Linux takes twice as much.
+const sendBuffer = 128 << 10
+
 type api struct {
 	cfg      Config
 	log      *zap.Logger
@@ -45,7 +49,8 @@ type api struct {
 	draining <-chan struct{}
 	metrics  *metrics
 
-	connections atomic.Int64
+	admitted    atomic.Int64 // streams and those who wait for one
+	connections atomic.Int64 // streams
 	sent, gaps  atomic.Uint64
 }
 
@@ -55,7 +60,7 @@ func Run(ctx context.Context, cfg Config) error {
 		return err
 	}
 	if cfg.DrainPeriod >= cfg.Server.StopTimeout {
-		return fmt.Errorf("DRAIN_PERIOD=%s is out of bounds: it must be shorter than STOP_TIMEOUT=%s", cfg.DrainPeriod, cfg.Server.StopTimeout)
+		return config.Errorf("DRAIN_PERIOD=%s is out of bounds: it must be shorter than STOP_TIMEOUT=%s", cfg.DrainPeriod, cfg.Server.StopTimeout)
 	}
 	srv, err := server.New("reader", cfg.Port, cfg.Server)
 	if err != nil {
@@ -70,24 +75,21 @@ func Run(ctx context.Context, cfg Config) error {
 	a.metrics = newMetrics(a)
 	a.metrics.register(srv.Registry)
 	a.feed.Register(srv.Registry)
-	srv.Engine.GET("/connect", a.connectGet)
-	srv.Engine.POST("/connect", a.connectPost)
-	srv.Engine.GET("/health", a.health)
-
-	background, stop := context.WithCancel(context.WithoutCancel(ctx))
-	var tasks sync.WaitGroup
-	tasks.Go(func() {
-		srv.NotReady("waiting for Redis")
-		if redis.Await(background) == nil {
-			srv.Ready()
+	// A slow viewer must not fill the kernel's memory either; and with little in its buffer a slow one is seen to take it.
+	srv.OnAccept(func(connection net.Conn) {
+		if tcp, ok := connection.(*net.TCPConn); ok {
+			_ = tcp.SetWriteBuffer(sendBuffer)
 		}
 	})
-	tasks.Go(func() { a.feed.Run(background) })
-	tasks.Go(func() { statistics.Report(background, cfg.Statistics, srv.Log, statistics.ReaderPath, a.report) })
-	err = srv.Run(ctx)
-	stop()
-	tasks.Wait()
-	return err
+	srv.Engine.GET("/connect", a.connectGet)
+	srv.Engine.POST("/connect", a.connectPost)
+	srv.Get("/health", a.health)
+	return srv.Run(ctx,
+		srv.ReadyAfter("Redis", redis.Await),
+		a.feed.Run,
+		func(ctx context.Context) {
+			statistics.Report(ctx, cfg.Statistics, srv.Log, statistics.ReaderPath, a.report)
+		})
 }
 
 // request is what a viewer asks for.
@@ -97,6 +99,11 @@ type request struct {
 }
 
 func (a *api) connectGet(c *gin.Context) {
+	if c.Request.ContentLength != 0 {
+		// Unread, it would hide that the viewer has left.
+		server.Fail(c, http.StatusBadRequest, "GET /connect takes its fields from the query and no body")
+		return
+	}
 	a.connect(c, request{UserID: c.Query("userid"), VideoID: c.Query("videoid")})
 }
 
@@ -113,13 +120,13 @@ func (a *api) connect(c *gin.Context, viewer request) {
 		server.Fail(c, http.StatusBadRequest, "%s", err)
 		return
 	}
-	if a.connections.Add(1) > a.cfg.MaxConnections {
-		a.connections.Add(-1)
+	if a.admitted.Add(1) > a.cfg.MaxConnections {
+		a.admitted.Add(-1)
 		a.metrics.refused.WithLabelValues("full").Inc()
 		a.unavailable(c, "this reader holds as many streams as it may; try again")
 		return
 	}
-	defer a.connections.Add(-1)
+	defer a.admitted.Add(-1)
 	select {
 	case <-a.draining:
 		a.metrics.refused.WithLabelValues("draining").Inc()
@@ -128,13 +135,18 @@ func (a *api) connect(c *gin.Context, viewer request) {
 	default:
 	}
 	joined, err := a.feed.Join(c.Request.Context(), viewer.VideoID, position)
+	if errors.Is(err, context.Canceled) {
+		return // the viewer has not waited
+	}
 	if err != nil {
 		a.metrics.refused.WithLabelValues("redis").Inc()
-		a.unavailable(c, "the comments of this video cannot be had because Redis is unavailable; try again")
+		a.unavailable(c, "the comments of this video cannot be had because Redis did not give them; try again")
 		return
 	}
 	defer joined.Close()
-	newStream(a, c, viewer, joined, position).run(c.Request.Context())
+	a.connections.Add(1)
+	defer a.connections.Add(-1)
+	begin(a, c, viewer, joined, position).run(c.Request.Context())
 }
 
 // validate checks what a viewer asks for and finds out where it wants to start. The header comes before the query: a
@@ -142,7 +154,7 @@ func (a *api) connect(c *gin.Context, viewer request) {
 func validate(c *gin.Context, viewer request, mostHistory int) (feed.Position, error) {
 	var position feed.Position
 	if viewer.UserID == "" || viewer.VideoID == "" {
-		return position, fmt.Errorf("userid and videoid are required")
+		return position, errors.New("userid and videoid are required")
 	}
 	if err := comment.ValidateID("userid", viewer.UserID); err != nil {
 		return position, err
@@ -185,7 +197,7 @@ func (a *api) retry() time.Duration {
 
 func (a *api) health(c *gin.Context) {
 	topics, _ := a.feed.Topics(0)
-	c.JSON(http.StatusOK, gin.H{"status": "ok", "instance": a.instance, "connections": a.connections.Load(), "topics": topics})
+	server.JSON(c, http.StatusOK, gin.H{"status": "ok", "instance": a.instance, "connections": a.connections.Load(), "topics": topics})
 }
 
 func (a *api) report(context.Context) []any {

@@ -322,6 +322,9 @@ func TestABadRequestToWatchIsAnsweredWithWhatWasWrong(t *testing.T) {
 		"negative history":     {"GET", "/connect?userid=u&videoid=v&history=-1", "", 400, "history must be a whole number from 0 to 1000"},
 		"too much history":     {"GET", "/connect?userid=u&videoid=v&history=1001", "", 400, "history must be a whole number from 0 to 1000"},
 		"bad last event":       {"GET", "/connect?userid=u&videoid=v&lastEventId=yesterday", "", 400, `lastEventId: "yesterday" is not a comment id such as 1700000000000-0`},
+		"the greatest id":      {"GET", "/connect?userid=u&videoid=v&lastEventId=18446744073709551615-18446744073709551615", "", 400, `lastEventId: "18446744073709551615-18446744073709551615" is not a comment id such as 1700000000000-0`},
+		"a body to GET":        {"GET", "/connect?userid=u&videoid=v", "{}", 400, "GET /connect takes its fields from the query and no body"},
+		"null":                 {"POST", "/connect", "null", 400, "the body must be a JSON object, not null"},
 		"unknown path":         {"GET", "/connects", "", 404, "there is no /connects here"},
 		"unknown method":       {"DELETE", "/connect", "", 405, "/connect does not take DELETE"},
 	}
@@ -393,7 +396,7 @@ func TestRedisGoesAwayAndComesBack(t *testing.T) {
 		expect(t, resumed, before[1:]...)
 		unknown := servertest.Do(t, "GET", r.URL+"/connect?userid=u&videoid=unknown", "")
 		assert.Equal(t, 503, unknown.Status)
-		assert.Equal(t, "the comments of this video cannot be had because Redis is unavailable; try again", unknown.Reason())
+		assert.Equal(t, "the comments of this video cannot be had because Redis did not give them; try again", unknown.Reason())
 		assert.NotEmpty(t, unknown.Header.Get("Retry-After"))
 		assert.Equal(t, 200, r.Status("/readyz"), "an outage of Redis must not empty the load balancer")
 		server.Start()
@@ -426,6 +429,69 @@ func TestRedisComesBackWithoutWhatItHeld(t *testing.T) {
 	gap := s.Expect(t)
 	assert.Equal(t, servertest.Event{Type: "gap", ID: "1000-0", Data: `{"type":"gap","videoid":"v"}`}, gap)
 	expect(t, s, r.posts("v", 3)...)
+}
+
+func TestAResumeFromBeforeTheLossIsToldOfIt(t *testing.T) {
+	brokertest.Each(t, func(t *testing.T, server *brokertest.Redis) {
+		client := redis.NewClient(&redis.Options{Addr: server.Address})
+		defer func() { _ = client.Close() }()
+		for name, lose := range map[string]func(){
+			"expired": func() { require.NoError(t, client.Del(t.Context(), comment.HistoryKey("expired")).Err()) },
+			"lost": func() {
+				server.Stop()
+				server.Start()
+				require.NoError(t, client.FlushAll(t.Context()).Err())
+			},
+		} {
+			t.Run(name, func(t *testing.T) {
+				before := start(t, server, defaults)
+				seen := before.posts(name, 5)
+				lose()
+				r := start(t, server, defaults)
+				watching, _ := r.watch(name, "")
+				expect(t, watching, r.post(name, "after"))
+				s, _ := r.watch(name, "", "Last-Event-ID", seen[0].ID)
+				assert.Equal(t, "gap", s.Expect(t).Type)
+			})
+		}
+	})
+}
+
+func TestCommentsArriveAlsoWhenTheirIDsGoBack(t *testing.T) {
+	server := brokertest.Real(t)
+	r := start(t, server, defaults)
+	client := redis.NewClient(&redis.Options{Addr: server.Address})
+	defer func() { _ = client.Close() }()
+	// The clock of the Redis that wrote this was ahead.
+	require.NoError(t, client.XAdd(t.Context(), &redis.XAddArgs{Stream: comment.HistoryKey("v"), ID: "9999999999999-0", Values: []string{"c", "{}"}}).Err())
+	s, _ := r.watch("v", "")
+	require.NoError(t, client.FlushAll(t.Context()).Err())
+	r.post("v", "announced as lost")
+	assert.Equal(t, "gap", s.Expect(t).Type)
+	expect(t, s, r.posts("v", 3)...)
+}
+
+func TestMoreIsFilledInThanTheBufferHolds(t *testing.T) {
+	server := brokertest.Real(t)
+	r := start(t, server, func(cfg *api.Config) { cfg.Feed.BufferFrames = 20 })
+	client := redis.NewClient(&redis.Options{Addr: server.Address})
+	defer func() { _ = client.Close() }()
+	whole, _ := r.watch("whole", "")
+	trimmed, _ := r.watch("trimmed", "")
+	expect(t, trimmed, r.posts("trimmed", 1)...)
+
+	// While the reader is cut off from Redis, posters are not.
+	allow := func(rule string) { require.NoError(t, client.Do(t.Context(), "ACL", "SETUSER", "default", rule).Err()) }
+	allow("-subscribe")
+	require.NoError(t, client.ClientKillByFilter(t.Context(), "TYPE", "pubsub").Err())
+	missed := r.posts("whole", 50)
+	lost := r.posts("trimmed", 60)
+	require.NoError(t, client.XTrimMaxLen(t.Context(), comment.HistoryKey("trimmed"), 40).Err())
+	allow("+subscribe")
+
+	expect(t, whole, missed...)
+	assert.Equal(t, "gap", trimmed.Expect(t).Type)
+	expect(t, trimmed, lost[20:]...)
 }
 
 func TestAHistoryThatCannotBeReadHoldsUpNoOtherVideo(t *testing.T) {
@@ -494,6 +560,26 @@ func TestASlowViewerIsCutAndCostsTheOthersNothing(t *testing.T) {
 		return strings.Contains(servertest.Do(t, "GET", r.URL+"/metrics", "").Body, `livecomments_reader_streams_ended_total{reason="slow"} 1`)
 	}, 10*time.Second, 10*time.Millisecond)
 	expect(t, quick, r.post("v", "still here"))
+}
+
+func TestAViewerThatTakesALongReplaySlowlyIsNotCut(t *testing.T) {
+	r := start(t, brokertest.Embedded(t), func(cfg *api.Config) { cfg.WriteTimeout = 300 * time.Millisecond })
+	for range 1000 {
+		r.post("v", strings.Repeat("x", 2000))
+	}
+	connection, err := net.Dial("tcp", strings.TrimPrefix(r.URL, "http://"))
+	require.NoError(t, err)
+	defer func() { _ = connection.Close() }()
+	require.NoError(t, connection.(*net.TCPConn).SetReadBuffer(64<<10))
+	_, err = io.WriteString(connection, "GET /connect?userid=u&videoid=v&history=1000 HTTP/1.1\r\nHost: x\r\n\r\n")
+	require.NoError(t, err)
+	total := 0
+	// It takes far longer for all than the timeout, and never pauses for as long.
+	for buffer := make([]byte, 32<<10); total < 2_000_000; time.Sleep(10 * time.Millisecond) {
+		n, err := connection.Read(buffer)
+		require.NoError(t, err, "cut after %d bytes", total)
+		total += n
+	}
 }
 
 func TestAStoppingReaderTellsItsViewersToComeBackElsewhere(t *testing.T) {

@@ -27,7 +27,8 @@ type stream struct {
 	frames     []fanout.Frame
 }
 
-func newStream(a *api, c *gin.Context, viewer request, joined *feed.Stream, position feed.Position) *stream {
+// begin answers the request with the head of a stream.
+func begin(a *api, c *gin.Context, viewer request, joined *feed.Stream, position feed.Position) *stream {
 	header := c.Writer.Header()
 	header.Set("Content-Type", "text/event-stream")
 	header.Set("Cache-Control", "no-store")
@@ -51,43 +52,42 @@ func (s *stream) run(ctx context.Context) {
 
 // write returns the reason why the stream ended.
 func (s *stream) write(ctx context.Context) string {
-	if reason := s.flush(s.opening()); reason != "" {
+	if reason := s.flush(append(s.opening(), s.pending()...)...); reason != "" {
 		return reason
 	}
 	a := s.api
 	end, why := newTimer(a.cfg.StreamLifetime*4/5, a.cfg.StreamLifetime/5), "lifetime"
-	defer end.Stop()
+	defer func() { end.Stop() }()
 	heartbeat := time.NewTimer(a.cfg.Heartbeat)
 	defer heartbeat.Stop()
 	draining := a.draining
 	for {
+		reason := ""
 		select {
 		case <-s.joined.Viewer.Wake():
-			if reason := s.flush(s.pending()); reason != "" {
-				return reason
-			}
+			reason = s.flush(s.pending()...)
 			heartbeat.Reset(a.cfg.Heartbeat)
 		case <-heartbeat.C:
-			if reason := s.flush([]fanout.Frame{{Bytes: event.Heartbeat}}, 0); reason != "" {
-				return reason
-			}
+			reason = s.flush(fanout.Frame{Bytes: event.Heartbeat})
 			heartbeat.Reset(a.cfg.Heartbeat)
 		case <-draining:
 			draining = nil
 			end.Stop()
 			end, why = newTimer(0, max(a.cfg.DrainPeriod, 1)), "drain"
 		case <-end.C:
-			if reason := s.flush([]fanout.Frame{{Bytes: event.Reconnect(why, a.retry())}}, 0); reason != "" {
-				return reason
+			if reason = s.flush(fanout.Frame{Bytes: event.Reconnect(why, a.retry())}); reason == "" {
+				reason = why
 			}
-			return why
 		case <-ctx.Done():
-			return "left"
+			reason = "left"
+		}
+		if reason != "" {
+			return reason
 		}
 	}
 }
 
-// newTimer fires after at least and up to a random spread more; never when both are 0.
+// newTimer fires after at least and up to spread more; never where spread is 0.
 func newTimer(least, spread time.Duration) *time.Timer {
 	if spread <= 0 {
 		timer := time.NewTimer(time.Hour)
@@ -97,9 +97,8 @@ func newTimer(least, spread time.Duration) *time.Timer {
 	return time.NewTimer(least + rand.N(spread))
 }
 
-// opening is the connected event, with the position from which on nothing is left out, and what comes from the history,
-// and what the topic already holds for this viewer.
-func (s *stream) opening() (frames []fanout.Frame, comments int) {
+// opening is the connected event, with the position from which on nothing is left out, and what comes from the history.
+func (s *stream) opening() []fanout.Frame {
 	a, joined := s.api, s.joined
 	at := joined.Viewer.Cursor()
 	position := &at
@@ -109,61 +108,65 @@ func (s *stream) opening() (frames []fanout.Frame, comments int) {
 	case len(joined.Replay) > 0:
 		position = nil
 	}
-	frames = append(frames, fanout.Frame{Bytes: event.Connected(s.viewer.UserID, s.viewer.VideoID, a.instance, position, a.retry())})
+	frames := []fanout.Frame{{Bytes: event.Connected(s.viewer.UserID, s.viewer.VideoID, a.instance, position, a.retry())}}
 	if joined.Gap {
-		a.gaps.Add(1)
 		frames = append(frames, fanout.Frame{Bytes: event.Gap(s.viewer.VideoID, position), Gap: true})
 	}
 	frames = append(frames, joined.Replay...)
-	comments = len(joined.Replay)
 	joined.Replay = nil
-	live, more := s.pending()
-	return append(frames, live...), comments + more
+	return frames
 }
 
-// pending is what has come for the viewer since it was asked last, and how many comments are in it.
-func (s *stream) pending() (frames []fanout.Frame, comments int) {
-	clear(s.frames)
-	live, gap := s.joined.Viewer.Next(s.frames[:0])
-	s.frames = live
-	comments = len(live)
-	for _, frame := range live {
-		if frame.Gap {
-			comments--
-			s.api.gaps.Add(1)
-		}
+// pending is what has come for the viewer since it was asked last.
+func (s *stream) pending() []fanout.Frame {
+	frames, gap := s.joined.Viewer.Next(s.frames[:0])
+	s.frames = frames
+	if !gap {
+		return frames
 	}
-	if gap {
-		s.api.gaps.Add(1)
+	var position *comment.ID
+	if len(frames) == 0 {
 		at := s.joined.Viewer.Cursor()
-		var position *comment.ID
-		if len(live) == 0 {
-			position = &at
-		}
-		return append([]fanout.Frame{{Bytes: event.Gap(s.viewer.VideoID, position), Gap: true}}, live...), comments
+		position = &at
 	}
-	return live, comments
+	return append([]fanout.Frame{{Bytes: event.Gap(s.viewer.VideoID, position), Gap: true}}, frames...)
 }
 
-// flush writes frames, of which some number are comments, and waits for the kernel to take them. It returns why the stream
-// must end, or "".
-func (s *stream) flush(frames []fanout.Frame, comments int) string {
+// flush writes frames and waits for the kernel to take them. It returns why the stream must end, or "".
+func (s *stream) flush(frames ...fanout.Frame) string {
 	if len(frames) == 0 {
 		return ""
 	}
-	// Only the writers of tests have no deadlines.
-	_ = s.connection.SetWriteDeadline(time.Now().Add(s.api.cfg.WriteTimeout))
+	comments, gaps := uint64(0), uint64(0)
 	for _, frame := range frames {
+		// Every frame has the whole time: a viewer that takes a long replay slowly takes it all the same. Only the writers of
+		// tests have no deadlines.
+		_ = s.connection.SetWriteDeadline(time.Now().Add(s.api.cfg.WriteTimeout))
 		if _, err := s.out.Write(frame.Bytes); err != nil {
 			return reasonOf(err)
+		}
+		switch {
+		case frame.Gap:
+			gaps++
+		case !frame.ID.IsZero():
+			comments++
 		}
 	}
 	if err := s.connection.Flush(); err != nil {
 		return reasonOf(err)
 	}
-	//nolint:gosec // a count is not negative
-	s.api.sent.Add(uint64(comments))
+	s.api.sent.Add(comments)
+	s.api.gaps.Add(gaps)
+	s.forget()
 	return ""
+}
+
+// forget lets go of the frames that are written: a quiet stream must not keep what a busy moment left.
+func (s *stream) forget() {
+	clear(s.frames)
+	if cap(s.frames) > 64 {
+		s.frames = nil
+	}
 }
 
 func reasonOf(err error) string {

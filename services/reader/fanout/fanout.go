@@ -47,6 +47,9 @@ type Topic struct {
 	// All that was published with an ID above floor, up to head, is in frames.
 	floor, head comment.ID
 	viewers     map[*Viewer]struct{}
+	// room is how many frames may be kept until roomy, because a Fill brought more than the limit.
+	room  int
+	roomy time.Time
 }
 
 // NewTopic makes a topic that holds frames, ascending by ID and with nothing left out after floor.
@@ -58,7 +61,13 @@ func NewTopic(limits Limits, floor comment.ID, frames []Frame) *Topic {
 
 // Publish appends frames, ascending by ID, and wakes the viewers. Frames that are not later than the head are known and
 // passed over.
-func (t *Topic) Publish(frames ...Frame) {
+func (t *Topic) Publish(frames ...Frame) { t.publish(frames, false) }
+
+// Fill is Publish for what was missed: none of it is dropped for being more than the limit before the viewers had their
+// chance at it.
+func (t *Topic) Fill(frames ...Frame) { t.publish(frames, true) }
+
+func (t *Topic) publish(frames []Frame, fill bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now, before := time.Now(), len(t.frames)
@@ -69,6 +78,9 @@ func (t *Topic) Publish(frames ...Frame) {
 	}
 	if len(t.frames) == before {
 		return
+	}
+	if fill {
+		t.room, t.roomy = len(t.frames), now.Add(t.limits.Age)
 	}
 	t.trim(now)
 	for viewer := range t.viewers {
@@ -84,7 +96,10 @@ func (t *Topic) Trim() {
 }
 
 func (t *Topic) trim(now time.Time) {
-	drop := max(0, len(t.frames)-t.limits.Frames)
+	if now.After(t.roomy) {
+		t.room = 0
+	}
+	drop := max(0, len(t.frames)-max(t.limits.Frames, t.room))
 	for drop < len(t.frames) && now.Sub(t.came[drop]) > t.limits.Age {
 		drop++
 	}
@@ -124,11 +139,13 @@ func (t *Topic) Subscribe() *Viewer {
 }
 
 // SubscribeAfter adds a viewer that has seen everything up to after. It returns nil where the topic cannot know what came
-// next: after is below what it keeps, or above its head.
+// next: after is none of the positions that it keeps. One between the floor and the first frame is not either: it comes
+// from a history that was lost or has expired.
 func (t *Topic) SubscribeAfter(after comment.ID) *Viewer {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.floor.After(after) || after.After(t.head) {
+	kept := len(t.frames) > 0 && !t.frames[0].ID.After(after) && !after.After(t.head)
+	if !kept && after != t.floor {
 		return nil
 	}
 	return t.subscribe(after)
@@ -186,11 +203,14 @@ func (v *Viewer) Cursor() comment.ID {
 	return v.cursor
 }
 
-// MoveTo declares that the viewer has seen everything up to after, by other means.
+// MoveTo declares that the viewer has seen everything up to after, by other means; unless what the topic held was lost
+// meanwhile, when that is worth nothing.
 func (v *Viewer) MoveTo(after comment.ID) {
 	v.topic.mu.Lock()
 	defer v.topic.mu.Unlock()
-	v.cursor = after
+	if !v.lost && after.After(v.cursor) {
+		v.cursor = after
+	}
 }
 
 // Close takes the viewer out of its topic.

@@ -73,6 +73,11 @@ func TestATopicKnowsFromWhereItCanResume(t *testing.T) {
 	topic.Publish(frames(7, 10)...)
 	assert.Nil(t, topic.SubscribeAfter(comment.ID{Millis: 4}))
 	assert.NotNil(t, topic.SubscribeAfter(comment.ID{Millis: 5}))
+
+	afresh := fanout.NewTopic(limits, comment.ID{}, nil)
+	afresh.Publish(frames(10, 11)...)
+	assert.NotNil(t, afresh.SubscribeAfter(comment.ID{}), "everything since its beginning is here")
+	assert.Nil(t, afresh.SubscribeAfter(comment.ID{Millis: 5}), "that was before its beginning")
 }
 
 func TestOldFramesAreLetGo(t *testing.T) {
@@ -115,6 +120,26 @@ func TestAViewerThatSawMoreElsewhereGetsNothingTwice(t *testing.T) {
 	got, gap := viewer.Next(nil)
 	assert.False(t, gap)
 	assert.Equal(t, frames(4, 4), got)
+}
+
+func TestWhatWasMissedIsFilledInWhole(t *testing.T) {
+	topic := fanout.NewTopic(limits, comment.ID{}, frames(1, 1))
+	viewer := topic.Subscribe()
+	topic.Fill(frames(2, 20)...)
+	topic.Publish(frames(21, 21)...) // for which the oldest makes room
+	got, gap := topic.SubscribeAfter(comment.ID{Millis: 2}).Next(nil)
+	assert.False(t, gap)
+	assert.Equal(t, frames(3, 21), got)
+	_, gap = viewer.Next(nil)
+	assert.False(t, gap)
+
+	synctest.Test(t, func(t *testing.T) {
+		topic := fanout.NewTopic(limits, comment.ID{}, nil)
+		topic.Fill(frames(1, 20)...)
+		time.Sleep(2 * time.Minute)
+		topic.Publish(frames(21, 40)...)
+		assert.Nil(t, topic.SubscribeAfter(comment.ID{Millis: 30}), "once that is old, the limit holds again")
+	})
 }
 
 func TestAClosedViewerIsNotWoken(t *testing.T) {

@@ -37,6 +37,8 @@ const (
 	catchUpBatch = 256
 	// catchUpPause is the time before a history that could not be read is tried again.
 	catchUpPause = 500 * time.Millisecond
+	// suspicionPause is the time between two looks at a history because of ids that are not new.
+	suspicionPause = time.Second
 )
 
 // Config bounds what a reader keeps for each video.
@@ -57,7 +59,8 @@ type Feed struct {
 
 	mu     sync.Mutex
 	topics map[string]*topic
-	behind []behind // topics whose history is to be read
+	fresh  []behind // topics whose history is to be read for the first time: viewers wait for them
+	behind []behind // topics whose history is to be read again
 	wake   chan struct{}
 }
 
@@ -73,7 +76,8 @@ type topic struct {
 	// confirmations counts Redis' confirmations, so that a history that was read before the latest is not taken for its.
 	confirmations int
 	pending       []fanout.Frame
-	overflowed    bool // pending grew too long and was dropped: the history must be read once more
+	overflowed    bool      // pending grew too long and was dropped: the history must be read once more
+	suspected     time.Time // when a comment last came whose id was not new
 }
 
 type behind struct {
@@ -103,8 +107,8 @@ func (f *Feed) Run(ctx context.Context) {
 	}
 }
 
-// Position is where in a video's comments a viewer wants to start: after the comment that it saw last, with the Last
-// comments first, or, by default, with whatever comes next.
+// Position is where in a video's comments a viewer wants to start: after the comment that it saw last; else with the Last
+// comments first; else with whatever comes next.
 type Position struct {
 	After *comment.ID
 	Last  int
@@ -259,8 +263,16 @@ func (h *handler) Subscribed(video string) {
 func (f *Feed) fallBehind(t *topic) {
 	t.live, t.pending, t.overflowed = false, nil, false
 	t.confirmations++
-	f.behind = append(f.behind, behind{t, t.confirmations})
+	f.queue(behind{t, t.confirmations})
 	f.rouse()
+}
+
+func (f *Feed) queue(b behind) {
+	if b.topic.fanout == nil {
+		f.fresh = append(f.fresh, b)
+	} else {
+		f.behind = append(f.behind, b)
+	}
 }
 
 func (h *handler) Received(video string, message broker.Message) {
@@ -272,6 +284,9 @@ func (h *handler) Received(video string, message broker.Message) {
 	if t == nil {
 		f.mu.Unlock()
 		return
+	}
+	if t.live && t.suspicious(frame) {
+		f.fallBehind(t)
 	}
 	if !t.live {
 		t.hold(frame, f.cfg.BufferFrames)
@@ -287,6 +302,17 @@ func (h *handler) Connected() { h.metrics.connected.Set(1) }
 
 func (h *handler) Interrupted(error) { h.metrics.connected.Set(0) }
 
+// suspicious reports whether a comment's id is one that should have come before. Mostly it is in the history that was read
+// and on its way at the same time; but where Redis has lost its data and its clock is behind, every new comment looks
+// like that, and only the history can tell.
+func (t *topic) suspicious(frame fanout.Frame) bool {
+	if frame.ID.After(t.fanout.Head()) || time.Since(t.suspected) < suspicionPause {
+		return false
+	}
+	t.suspected = time.Now()
+	return true
+}
+
 func (t *topic) hold(frame fanout.Frame, most int) {
 	if len(t.pending) == most {
 		t.pending, t.overflowed = nil, true
@@ -298,8 +324,9 @@ func (t *topic) hold(frame fanout.Frame, most int) {
 
 // catchUp reads the histories of topics that Redis has confirmed, many in one round trip.
 func (f *Feed) catchUp(ctx context.Context) {
+	size := catchUpBatch
 	for {
-		batch, queries := f.takeBehind()
+		batch, queries := f.takeBehind(size)
 		if len(batch) == 0 {
 			select {
 			case <-ctx.Done():
@@ -313,10 +340,14 @@ func (f *Feed) catchUp(ctx context.Context) {
 			return
 		}
 		if err != nil {
+			// It may have been too much for one answer.
+			size = max(1, size/2)
 			pages = make([]broker.Page, len(batch))
 			for i := range pages {
 				pages[i].Err = err
 			}
+		} else {
+			size = min(catchUpBatch, 2*size)
 		}
 		if failed := f.merge(batch, pages); len(failed) > 0 {
 			time.AfterFunc(catchUpPause, func() { f.putBack(failed) })
@@ -324,14 +355,19 @@ func (f *Feed) catchUp(ctx context.Context) {
 	}
 }
 
-func (f *Feed) takeBehind() ([]behind, []broker.Query) {
+func (f *Feed) takeBehind(most int) ([]behind, []broker.Query) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var batch []behind
 	var queries []broker.Query
-	for len(f.behind) > 0 && len(batch) < catchUpBatch {
-		next := f.behind[0]
-		f.behind = f.behind[1:]
+	for len(batch) < most {
+		next, ok := pop(&f.fresh)
+		if !ok {
+			next, ok = pop(&f.behind)
+		}
+		if !ok {
+			break
+		}
 		if !f.current(next) {
 			continue
 		}
@@ -344,10 +380,21 @@ func (f *Feed) takeBehind() ([]behind, []broker.Query) {
 	return batch, queries
 }
 
+func pop(queue *[]behind) (first behind, ok bool) {
+	if len(*queue) == 0 {
+		return behind{}, false
+	}
+	first, (*queue)[0] = (*queue)[0], behind{}
+	*queue = (*queue)[1:]
+	return first, true
+}
+
 func (f *Feed) putBack(batch []behind) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.behind = append(f.behind, batch...)
+	for _, b := range batch {
+		f.queue(b)
+	}
 	f.rouse()
 }
 
@@ -365,6 +412,12 @@ func (f *Feed) current(b behind) bool {
 
 // merge joins each history with what has arrived since, and returns those that could not be read.
 func (f *Feed) merge(batch []behind, pages []broker.Page) (failed []behind) {
+	histories := make([][]fanout.Frame, len(batch))
+	for i, page := range pages {
+		for _, message := range page.Messages {
+			histories[i] = append(histories[i], encode(message))
+		}
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for i, b := range batch {
@@ -378,48 +431,45 @@ func (f *Feed) merge(batch []behind, pages []broker.Page) (failed []behind) {
 			failed = append(failed, b)
 			continue
 		}
-		b.topic.append(pages[i], f.cfg)
+		if b.topic.fanout == nil {
+			b.topic.begin(histories[i], f.cfg)
+		} else {
+			f.metrics.total.Add(uint64(len(histories[i])))
+			b.topic.resume(histories[i], pages[i])
+		}
 		if b.topic.overflowed {
 			f.fallBehind(b.topic)
 			continue
 		}
-		// Those that the history held as well are known to the topic by their ids.
-		b.topic.fanout.Publish(b.topic.pending...)
 		b.topic.pending, b.topic.live = nil, true
 	}
 	return failed
 }
 
-// append adds to the topic what the history held.
-func (t *topic) append(page broker.Page, cfg Config) {
-	frames := make([]fanout.Frame, len(page.Messages))
-	for i, message := range page.Messages {
-		frames[i] = encode(message)
+// begin makes the topic one that viewers can join. What has arrived and was in the history as well is known by its id.
+func (t *topic) begin(history []fanout.Frame, cfg Config) {
+	floor := comment.ID{}
+	if len(history) > 0 {
+		floor = history[0].ID.Previous()
 	}
-	if t.fanout == nil {
-		floor := comment.ID{}
-		if len(frames) > 0 {
-			floor = frames[0].ID.Previous()
-		}
-		t.fanout = fanout.NewTopic(fanout.Limits{Frames: cfg.BufferFrames, Age: cfg.BufferAge}, floor, frames)
-		close(t.ready)
-		return
-	}
-	if !page.Complete {
-		t.announceGap(page, frames)
-	}
-	t.fanout.Publish(frames...)
+	t.fanout = fanout.NewTopic(fanout.Limits{Frames: cfg.BufferFrames, Age: cfg.BufferAge}, floor, history)
+	t.fanout.Fill(t.pending...)
+	close(t.ready)
 }
 
-// announceGap tells every viewer of the topic that comments are lost, before those that are left.
-func (t *topic) announceGap(page broker.Page, frames []fanout.Frame) {
+// resume gives the viewers what they missed, after announcing what of it is lost.
+func (t *topic) resume(history []fanout.Frame, page broker.Page) {
+	var missed []fanout.Frame
 	switch head := t.fanout.Head(); {
+	case page.Complete:
 	case head.After(page.Head):
 		// Redis has lost what was delivered already, and may give its ids out again.
 		t.fanout.Rewind(page.Head)
-	case len(frames) > 0 && frames[0].ID.Previous().After(head):
-		t.fanout.Publish(fanout.Frame{ID: frames[0].ID.Previous(), Bytes: event.Gap(t.video, nil), Gap: true})
+	case len(history) > 0 && history[0].ID.Previous().After(head):
+		missed = append(missed, fanout.Frame{ID: history[0].ID.Previous(), Bytes: event.Gap(t.video, nil), Gap: true})
 	}
+	missed = append(missed, history...)
+	t.fanout.Fill(append(missed, t.pending...)...)
 }
 
 // trim lets the frames of quiet videos go.

@@ -21,7 +21,7 @@ func newMetrics(f *Feed) *metrics {
 	m := &metrics{}
 	m.messages = prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "livecomments_reader_messages_received_total",
-		Help: "Comments that Redis delivered to this reader.",
+		Help: "Comments that Redis delivered to this reader, or that it filled in from the history after an interruption.",
 	}, func() float64 { return float64(m.total.Load()) })
 	m.lag = prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name:    "livecomments_reader_receive_lag_seconds",
