@@ -13,6 +13,7 @@ import (
 
 	"github.com/livecomments/livecomments/services/lab/settings"
 	"github.com/livecomments/livecomments/services/lab/up"
+	"github.com/livecomments/livecomments/services/shared/config"
 )
 
 var cli struct {
@@ -35,8 +36,9 @@ func run(args []string) int {
 	context.AfterFunc(ctx, stop)
 	command.BindTo(ctx, (*context.Context)(nil))
 	var usage *up.UsageError
+	var setting *config.Error
 	switch err := command.Run(); {
-	case errors.As(err, &usage):
+	case errors.As(err, &usage), errors.As(err, &setting):
 		fmt.Fprintln(os.Stderr, "lab:", err)
 		return 2
 	case err != nil:

@@ -30,7 +30,7 @@ import (
 // client-2 watches video2.
 type Config struct {
 	Port              int               `env:"PORT" default:"6100" validate:"min=1,max=65535" help:"Port of the probes and metrics."`
-	CommentAPIURL     string            `env:"COMMENT_API_URL" default:"http://localhost:3000" validate:"http_url" help:"The Comment API."`
+	CommentAPIURL     string            `name:"comment-api-url" env:"COMMENT_API_URL" default:"http://localhost:3000" validate:"http_url" help:"The Comment API."`
 	ReaderAPIURLs     []string          `name:"reader-api-urls" env:"READER_API_URLS" default:"http://localhost:4000" validate:"min=1,dive,http_url" help:"The readers, separated by commas; each viewer picks one at random."`
 	Viewers           int               `env:"VIEWERS" default:"3" validate:"min=1" help:"Simulated viewers."`
 	Videos            int               `env:"VIDEOS" default:"2" validate:"min=1" help:"Videos that they watch; at most as many as viewers."`
@@ -75,7 +75,7 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	audiences, err := popularity.Audiences(popularity.Distribution(cfg.Popularity), cfg.Videos, cfg.Viewers)
 	if err != nil {
-		return fmt.Errorf("VIEWERS=%d, VIDEOS=%d: %w", cfg.Viewers, cfg.Videos, err)
+		return config.Errorf("VIEWERS=%d, VIDEOS=%d: %s", cfg.Viewers, cfg.Videos, err)
 	}
 	srv, err := server.New("client", cfg.Port, cfg.Server)
 	if err != nil {
@@ -86,20 +86,41 @@ func Run(ctx context.Context, cfg Config) error {
 	srv.Registry.MustRegister(newMetrics(f))
 	srv.Ready()
 
+	ctx, abort := context.WithCancel(ctx)
+	defer abort()
+	served := make(chan error, 1)
+	go func() {
+		// Where the probes cannot be served there is no point in going on.
+		defer abort()
+		served <- srv.Run(ctx)
+	}()
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var tasks sync.WaitGroup
 	tasks.Go(func() { f.watch(background) })
 	tasks.Go(func() { f.check(background) })
-	tasks.Go(func() { statistics.Report(background, cfg.Statistics, srv.Log, statistics.ClientPath, f.report) })
-	served := make(chan error, 1)
-	tasks.Go(func() { served <- srv.Run(ctx) })
+	f.run(ctx, func() {
+		stop()
+		tasks.Wait()
+		f.ledger.Check(true)
+	})
+	return <-served
+}
+
+// run posts until ctx ends, reports meanwhile, and reports once more when leave has taken the viewers away.
+func (f *fleet) run(ctx context.Context, leave func()) {
+	reporting, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var reports sync.WaitGroup
+	reports.Go(func() {
+		statistics.Report(reporting, f.cfg.Statistics, f.log, statistics.ClientPath, f.report)
+	})
 	f.post(ctx)
 	f.settle()
+	leave()
 	stop()
-	tasks.Wait()
-	f.ledger.Check(true)
-	f.conclude()
-	return <-served
+	reports.Wait()
+	total := f.total()
+	f.log.Info("all viewers have left", zap.Uint64("posted", total.CommentsGenerated), zap.Uint64("arrived", total.CommentsConsumed),
+		zap.Any("verification", total.Verification), zap.Any("latencyMillis", total.LatencyMillis))
 }
 
 func newFleet(cfg Config, srv *server.Server, videos []int) *fleet {
@@ -113,6 +134,9 @@ func newFleet(cfg Config, srv *server.Server, videos []int) *fleet {
 			Readers: cfg.ReaderAPIURLs, HTTP: f.http, Log: srv.Log,
 		}
 		m.Account = f.ledger.NewLog(m.VideoID)
+		if len(videos) <= individual {
+			m.Account.KeepLatency()
+		}
 		f.viewers = append(f.viewers, m)
 	}
 	return f
@@ -228,18 +252,4 @@ func (f *fleet) settle() {
 	for time.Now().Before(deadline) && f.ledger.Due() > 0 {
 		time.Sleep(20 * time.Millisecond)
 	}
-}
-
-// conclude tells how it ended: to the Statistics API and in the log.
-func (f *fleet) conclude() {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-	defer cancel()
-	if f.cfg.Statistics.URL != "" {
-		if err := statistics.Send(ctx, f.cfg.Statistics, statistics.ClientPath, f.report(ctx)); err != nil {
-			f.log.Warn("the last statistics were not taken", zap.Error(err))
-		}
-	}
-	total := f.total()
-	f.log.Info("all viewers have left", zap.Uint64("posted", total.CommentsGenerated), zap.Uint64("arrived", total.CommentsConsumed),
-		zap.Any("verification", total.Verification), zap.Any("latencyMillis", total.LatencyMillis))
 }

@@ -16,18 +16,18 @@ func (f *fleet) report(context.Context) []any {
 	}
 	reports := make([]any, len(f.viewers))
 	for i, m := range f.viewers {
-		reports[i] = m.report(f.ledger.Latency())
+		reports[i] = m.report()
 	}
 	return reports
 }
 
-func (m *member) report(latency statistics.Latency) statistics.ClientReport {
+func (m *member) report() statistics.ClientReport {
 	counts := m.Account.Counts()
 	counts.FailedPosts = m.failed.Load()
 	report := statistics.ClientReport{
 		ClientID: m.name, UserID: m.UserID, VideoID: m.VideoID, SubscribedTopics: []string{m.VideoID},
 		CommentsGenerated: m.generated.Load(), CommentsConsumed: counts.Consumed, ConnectedReader: m.Reader(),
-		Viewers: 1, Verification: counts.Verification, LatencyMillis: latency,
+		Viewers: 1, Verification: counts.Verification, LatencyMillis: m.Account.Latency(),
 	}
 	if m.Connected() {
 		report.Connected = 1
@@ -37,11 +37,10 @@ func (m *member) report(latency statistics.Latency) statistics.ClientReport {
 
 // total is the report of the fleet as one client.
 func (f *fleet) total() statistics.ClientReport {
-	latency := f.ledger.Latency()
-	total := statistics.ClientReport{ClientID: f.name, LatencyMillis: latency}
+	total := statistics.ClientReport{ClientID: f.name, LatencyMillis: f.ledger.Latency()}
 	videos := map[string]struct{}{}
 	for _, m := range f.viewers {
-		one := m.report(latency)
+		one := m.report()
 		total.Viewers++
 		total.Connected += one.Connected
 		total.CommentsGenerated += one.CommentsGenerated
@@ -73,7 +72,7 @@ func newMetrics(f *fleet) *metrics {
 		connected: desc("connected", "Simulated viewers that have a stream."),
 		posted:    desc("posted_total", "Comments answered 201."),
 		arrived:   desc("arrived_total", "Comments that arrived at viewers, duplicates apart."),
-		wrong:     desc("wrong", "Comments found wrong, by kind: missing, duplicates, misordered or pending.", "kind"),
+		wrong:     desc("wrong", "Comments found wrong, by kind: missing, duplicates, misordered, corrupt or pending.", "kind"),
 		quantile:  desc("latency_seconds", "Time from the post to the arrival, by quantile, since the start.", "quantile"),
 	}
 }
@@ -92,6 +91,7 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	emit(m.wrong, prometheus.GaugeValue, float64(total.Missing), "missing")
 	emit(m.wrong, prometheus.GaugeValue, float64(total.Duplicates), "duplicates")
 	emit(m.wrong, prometheus.GaugeValue, float64(total.Misordered), "misordered")
+	emit(m.wrong, prometheus.GaugeValue, float64(total.Corrupt), "corrupt")
 	emit(m.wrong, prometheus.GaugeValue, float64(total.Pending), "pending")
 	emit(m.quantile, prometheus.GaugeValue, total.LatencyMillis.P50/1000, "0.5")
 	emit(m.quantile, prometheus.GaugeValue, total.LatencyMillis.P99/1000, "0.99")

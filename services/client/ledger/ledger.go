@@ -6,6 +6,7 @@
 package ledger
 
 import (
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -54,7 +55,7 @@ type post struct {
 
 // New makes an empty ledger.
 func New() *Ledger {
-	return &Ledger{videos: map[string]*video{}, latency: hdrhistogram.New(1, longest.Microseconds(), 3)}
+	return &Ledger{videos: map[string]*video{}, latency: newHistogram()}
 }
 
 func (l *Ledger) video(id string) *video {
@@ -73,6 +74,12 @@ func (l *Ledger) Posted(videoID string, id comment.ID, sent time.Time) {
 	v.mu.Lock()
 	at, _ := slices.BinarySearchFunc(v.posts, id, func(p post, id comment.ID) int { return p.id.Compare(id) })
 	v.posts = slices.Insert(v.posts, at, post{id, sent, now})
+	for _, log := range v.logs {
+		// A reader that claims a position in the future must not get away with leaving out what comes before it.
+		if log.began && sent.After(log.beganAt) && !id.After(log.start) {
+			log.counts.Missing++
+		}
+	}
 	v.mu.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -86,13 +93,16 @@ func (l *Ledger) Posted(videoID string, id comment.ID, sent time.Time) {
 type Log struct {
 	video *video
 
+	tried    bool
 	began    bool
+	beganAt  time.Time
 	start    comment.ID
 	last     comment.ID
 	judged   comment.ID              // every post up to here has been looked for
 	arrivals []arrival               // ascending by id, with some that are judged
 	missed   map[comment.ID]struct{} // those that count as missing
 	counts   Counts
+	latency  *hdrhistogram.Histogram // microseconds; nil where it is not kept for this viewer alone
 }
 
 type arrival struct {
@@ -115,6 +125,20 @@ func (l *Ledger) NewLog(videoID string) *Log {
 	return log
 }
 
+// KeepLatency has the log keep a latency distribution of its own.
+func (g *Log) KeepLatency() {
+	g.video.mu.Lock()
+	defer g.video.mu.Unlock()
+	g.latency = newHistogram()
+}
+
+// Trying notes that the viewer asks for a stream.
+func (g *Log) Trying() {
+	g.video.mu.Lock()
+	defer g.video.mu.Unlock()
+	g.tried = true
+}
+
 // Connected notes the position at which a stream began. Only the first counts: later streams must go on where the one before
 // ended.
 func (g *Log) Connected(at comment.ID) {
@@ -124,7 +148,14 @@ func (g *Log) Connected(at comment.ID) {
 		g.counts.Reconnects++
 		return
 	}
-	g.began, g.start, g.last, g.judged = true, at, at, at
+	g.began, g.beganAt, g.start, g.last, g.judged = true, time.Now(), at, at, at
+}
+
+// Corrupt notes an arrival that was no comment on the viewer's video.
+func (g *Log) Corrupt() {
+	g.video.mu.Lock()
+	defer g.video.mu.Unlock()
+	g.counts.Corrupt++
 }
 
 // Gap notes that the reader has announced one.
@@ -157,18 +188,25 @@ func (g *Log) Arrived(id comment.ID, at time.Time) {
 	g.arrivals = slices.Insert(g.arrivals, where, arrival{id, at})
 }
 
-// Position is where the viewer's next stream must go on.
-func (g *Log) Position() (id comment.ID, known bool) {
-	g.video.mu.Lock()
-	defer g.video.mu.Unlock()
-	return g.last, g.began
-}
-
 // Counts is what the log has come to at the last Check.
 func (g *Log) Counts() Counts {
 	g.video.mu.Lock()
 	defer g.video.mu.Unlock()
-	return g.counts
+	counts := g.counts
+	if g.tried && !g.began {
+		counts.NeverConnected = 1
+	}
+	return counts
+}
+
+// Latency is the log's own distribution, empty where it keeps none.
+func (g *Log) Latency() statistics.Latency {
+	g.video.mu.Lock()
+	defer g.video.mu.Unlock()
+	if g.latency == nil {
+		return statistics.Latency{}
+	}
+	return summarize(g.latency)
 }
 
 // Check compares what has arrived with what was posted. With final set, nothing more is expected: what has not arrived is
@@ -179,26 +217,35 @@ func (l *Ledger) Check(final bool) {
 	defer l.mu.Unlock()
 	horizon := comment.ID{Millis: l.newest.Millis - min(l.newest.Millis, settleMillis)}
 	if final || now.Sub(l.heard) > settle {
-		horizon = l.newest
+		// No answer is outstanding: everything can be judged, other people's comments too.
+		horizon = comment.ID{Millis: math.MaxUint64}
 	}
 	for _, v := range l.videos {
 		v.check(horizon, now, final, l.observe)
 	}
 }
 
-func (l *Ledger) observe(latency time.Duration) {
-	// Values are within the histogram's range, so there is no error to handle.
-	_ = l.latency.RecordValue(max(1, min(latency, longest).Microseconds()))
-}
+func (l *Ledger) observe(latency time.Duration) { record(l.latency, latency) }
 
 // Latency is the distribution of the time from the post to each arrival, over all viewers since the beginning.
 func (l *Ledger) Latency() statistics.Latency {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return summarize(l.latency)
+}
+
+func newHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(1, longest.Microseconds(), 3) }
+
+func record(histogram *hdrhistogram.Histogram, latency time.Duration) {
+	// The value is within the histogram's range, so there is no error to handle.
+	_ = histogram.RecordValue(max(1, min(latency, longest).Microseconds()))
+}
+
+func summarize(histogram *hdrhistogram.Histogram) statistics.Latency {
 	millis := func(micros int64) float64 { return float64(micros) / 1000 }
 	return statistics.Latency{
-		P50: millis(l.latency.ValueAtQuantile(50)), P99: millis(l.latency.ValueAtQuantile(99)),
-		Max: millis(l.latency.Max()), Count: l.latency.TotalCount(),
+		P50: millis(histogram.ValueAtQuantile(50)), P99: millis(histogram.ValueAtQuantile(99)),
+		Max: millis(histogram.Max()), Count: histogram.TotalCount(),
 	}
 }
 
@@ -230,12 +277,16 @@ func firstAfter(posts []post, id comment.ID) int {
 
 func (g *Log) check(posts []post, horizon comment.ID, now time.Time, final bool, observe func(time.Duration)) {
 	if !final && horizon.After(g.last) {
+		// What comes after the last arrival may still be on its way.
 		horizon = g.last
 	}
 	rest := posts[firstAfter(posts, g.judged):]
 	for len(rest) > 0 && !rest[0].id.After(horizon) {
 		if at, found := g.arrival(rest[0].id); found {
 			observe(at.Sub(rest[0].sent))
+			if g.latency != nil {
+				record(g.latency, at.Sub(rest[0].sent))
+			}
 		} else {
 			g.missed[rest[0].id] = struct{}{}
 			g.counts.Missing++

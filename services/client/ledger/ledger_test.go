@@ -41,7 +41,11 @@ func TestAViewerIsHeldToWhatWasPostedWhileItWatched(t *testing.T) {
 				log.Arrived(id(n), time.Now())
 			}
 			for _, n := range test.posted {
-				book.Posted("v", id(n), time.Now())
+				sent := time.Now()
+				if n == 0 {
+					sent = sent.Add(-time.Minute)
+				}
+				book.Posted("v", id(n), sent)
 			}
 			book.Check(true)
 			assert.Equal(t, test.want, log.Counts())
@@ -92,19 +96,30 @@ func TestAnAnswerThatComesLateFindsItsPlace(t *testing.T) {
 	})
 }
 
-func TestAViewerRemembersWhereToGoOn(t *testing.T) {
-	log := ledger.New().NewLog("v")
-	_, known := log.Position()
-	assert.False(t, known)
+func TestALaterStreamDoesNotExcuseWhatLiesBetween(t *testing.T) {
+	book := ledger.New()
+	log := book.NewLog("v")
+	log.Trying()
+	assert.Equal(t, uint64(1), log.Counts().NeverConnected)
 	log.Connected(id(5))
-	position, known := log.Position()
-	assert.True(t, known)
-	assert.Equal(t, id(5), position)
-	log.Arrived(id(7), time.Now())
-	log.Connected(id(9)) // a later stream does not excuse what lies between
-	position, _ = log.Position()
-	assert.Equal(t, id(7), position)
-	assert.Equal(t, uint64(1), log.Counts().Reconnects)
+	assert.Zero(t, log.Counts().NeverConnected)
+	log.Connected(id(9))
+	book.Posted("v", id(7), time.Now())
+	log.Arrived(id(10), time.Now())
+	book.Check(true)
+	assert.Equal(t, statistics.Verification{Missing: 1, Reconnects: 1}, log.Counts().Verification)
+}
+
+func TestAReaderThatClaimsAPositionInTheFutureIsNotBelieved(t *testing.T) {
+	book := ledger.New()
+	log := book.NewLog("v")
+	log.Connected(id(1000))
+	time.Sleep(time.Millisecond)
+	for n := uint64(1); n <= 10; n++ {
+		book.Posted("v", id(n), time.Now())
+	}
+	book.Check(true)
+	assert.Equal(t, uint64(10), log.Counts().Missing)
 }
 
 func TestLatencyIsFromThePostToTheArrival(t *testing.T) {
@@ -124,6 +139,36 @@ func TestLatencyIsFromThePostToTheArrival(t *testing.T) {
 		assert.InDelta(t, 50, latency.P50, 1)
 		assert.InDelta(t, 99, latency.P99, 1)
 		assert.InDelta(t, 100, latency.Max, 1)
+	})
+}
+
+func TestAViewerCanKeepItsOwnLatency(t *testing.T) {
+	book := ledger.New()
+	one, other := book.NewLog("v"), book.NewLog("v")
+	one.KeepLatency()
+	one.Connected(id(0))
+	other.Connected(id(0))
+	book.Posted("v", id(1), time.Now())
+	one.Arrived(id(1), time.Now())
+	other.Arrived(id(1), time.Now())
+	book.Check(true)
+	assert.Equal(t, int64(1), one.Latency().Count)
+	assert.Zero(t, other.Latency())
+	assert.Equal(t, int64(2), book.Latency().Count)
+}
+
+func TestAccountsOfThoseWhoOnlyWatchDoNotGrowWithoutBound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		book := ledger.New()
+		log := book.NewLog("v")
+		log.Connected(id(0))
+		for n := uint64(1); n <= 1000; n++ {
+			log.Arrived(id(n), time.Now())
+			time.Sleep(time.Second)
+		}
+		book.Check(false)
+		_, arrivals := book.Held("v")
+		assert.Less(t, arrivals, 100)
 	})
 }
 

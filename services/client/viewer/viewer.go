@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -44,6 +45,8 @@ type Viewer struct {
 	failures  int
 	connected atomic.Bool
 	avoid     string
+	// lastEventID is what a browser would send when it connects again: the last id that any event had.
+	lastEventID string
 }
 
 // Reader is the instance that the viewer is or was connected to.
@@ -101,14 +104,13 @@ func (v *Viewer) watch(ctx context.Context) time.Duration {
 	return v.failed(reader, errors.New("the stream ended without a word"), 0)
 }
 
-// choose picks a reader at random, but not the one that just failed or asked to be left.
+// choose picks a reader at random, but not the one that just failed or asked to be left, if there is another.
 func (v *Viewer) choose() string {
-	for {
-		reader := v.Readers[rand.IntN(len(v.Readers))]
-		if len(v.Readers) == 1 || reader != v.avoid {
-			return reader
-		}
+	others := slices.DeleteFunc(slices.Clone(v.Readers), func(reader string) bool { return reader == v.avoid })
+	if len(others) == 0 {
+		others = v.Readers
 	}
+	return others[rand.IntN(len(others))]
 }
 
 func (v *Viewer) request(ctx context.Context, reader string) (*http.Response, error) {
@@ -118,14 +120,18 @@ func (v *Viewer) request(ctx context.Context, reader string) (*http.Response, er
 		return nil, err
 	}
 	request.Header.Set("Accept", "text/event-stream")
-	if position, known := v.Account.Position(); known {
-		request.Header.Set("Last-Event-ID", position.String())
+	if v.lastEventID != "" {
+		request.Header.Set("Last-Event-ID", v.lastEventID)
 	}
+	v.Account.Trying()
 	return v.HTTP.Do(request)
 }
 
 // take handles one event. When the reader ends the stream, ended is set and pause is what it asks for.
 func (v *Viewer) take(event sse.Event, reader string) (pause time.Duration, ended bool, err error) {
+	if event.LastEventID != "" {
+		v.lastEventID = event.LastEventID
+	}
 	switch event.Type {
 	case "gap":
 		v.Account.Gap()
@@ -138,15 +144,18 @@ func (v *Viewer) take(event sse.Event, reader string) (pause time.Duration, ende
 		v.avoid = reader
 		return time.Duration(body.RetryMillis) * time.Millisecond, true, nil
 	}
-	if v.connected.Load() {
-		id, err := comment.ParseID(event.LastEventID)
-		if err != nil {
-			return 0, false, err
-		}
-		v.Account.Arrived(id, time.Now())
-		return 0, false, nil
+	if !v.connected.Load() {
+		return 0, false, v.begin(event)
 	}
-	return 0, false, v.begin(event)
+	var body struct{ VideoID string }
+	id, errID := comment.ParseID(event.LastEventID)
+	errData := json.Unmarshal([]byte(event.Data), &body)
+	if errors.Join(errID, errData) == nil && body.VideoID == v.VideoID {
+		v.Account.Arrived(id, time.Now())
+	} else {
+		v.Account.Corrupt()
+	}
+	return 0, false, nil
 }
 
 // begin handles a stream's first event.
@@ -155,12 +164,10 @@ func (v *Viewer) begin(event sse.Event) error {
 	if err := json.Unmarshal([]byte(event.Data), &body); err != nil || body.Type != "connected" {
 		return fmt.Errorf("the stream begins with %.100q", event.Data)
 	}
-	position, known := v.Account.Position()
-	if !known {
-		var err error
-		if position, err = comment.ParseID(event.LastEventID); err != nil {
-			return fmt.Errorf("connected event: %w", err)
-		}
+	// A stream that resumes after a gap may tell its position later; only that of the first is needed.
+	position, err := comment.ParseID(v.lastEventID)
+	if err != nil {
+		return fmt.Errorf("connected event: %w", err)
 	}
 	v.Account.Connected(position)
 	v.reader.Store(&body.Instance)

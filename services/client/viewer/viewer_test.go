@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -68,6 +69,8 @@ func (s *scripted) positions() []string {
 
 const connected = "id: 100-0\nretry: 1\ndata: {\"type\":\"connected\",\"userid\":\"u\",\"videoid\":\"v\",\"instance\":\"r\"}\n\n"
 
+func resumed(n int) string { return strings.Replace(connected, "100-0", fmt.Sprintf("%d-0", n), 1) }
+
 func event(n int) string {
 	return fmt.Sprintf("id: %d-0\ndata: {\"userid\":\"p\",\"videoid\":\"v\",\"comment\":\"%d\",\"timestamp\":\"x\"}\n\n", n, n)
 }
@@ -93,11 +96,13 @@ func TestAViewerNoticesAReaderThatMisbehaves(t *testing.T) {
 		body                            string
 		missing, duplicates, disordered uint64
 	}{
-		"it behaves":         {event(101) + event(102) + event(103), 0, 0, 0},
-		"it leaves one out":  {event(101) + event(103), 1, 0, 0},
-		"it sends one twice": {event(101) + event(102) + event(102) + event(103), 0, 1, 0},
-		"it swaps two":       {event(102) + event(101) + event(103), 0, 0, 1},
-		"it announces a gap": {"event: gap\nid: 102-0\ndata: {}\n\n" + event(103), 2, 0, 0},
+		"it behaves":               {event(101) + event(102) + event(103), 0, 0, 0},
+		"it leaves one out":        {event(101) + event(103), 1, 0, 0},
+		"it sends one twice":       {event(101) + event(102) + event(102) + event(103), 0, 1, 0},
+		"it swaps two":             {event(102) + event(101) + event(103), 0, 0, 1},
+		"it sends another video's": {event(101) + event(102) + strings.Replace(event(103), `"videoid":"v"`, `"videoid":"w"`, 1), 1, 0, 0},
+		"it sends rubbish":         {event(101) + event(102) + "id: 103-0\ndata: rubbish\n\n", 1, 0, 0},
+		"it announces a gap":       {"event: gap\nid: 102-0\ndata: {}\n\n" + event(103), 2, 0, 0},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -106,7 +111,9 @@ func TestAViewerNoticesAReaderThatMisbehaves(t *testing.T) {
 			for n := uint64(101); n <= 103; n++ {
 				book.Posted("v", comment.ID{Millis: n}, time.Now())
 			}
-			counts := watch(t, func(_ *viewer.Viewer, c ledger.Counts) bool { return book.Due() == 0 && c.Consumed > 0 }, book, reader.URL)
+			counts := watch(t, func(_ *viewer.Viewer, c ledger.Counts) bool {
+				return book.Due() == 0 && c.Consumed > 0 || c.Corrupt > 0
+			}, book, reader.URL)
 			assert.Equal(t, test.missing, counts.Missing, "missing")
 			assert.Equal(t, test.duplicates, counts.Duplicates, "duplicates")
 			assert.Equal(t, test.disordered, counts.Misordered, "misordered")
@@ -119,8 +126,8 @@ func TestAViewerComesBackWithTheLastIDItSaw(t *testing.T) {
 		script{status: 200, body: connected}, // ends before a comment came
 		script{status: 503, header: map[string]string{"Retry-After": "0"}, body: `{"error":"full"}`},
 		script{status: 200, body: connected + event(101) + event(102)},
-		script{status: 200, body: connected + "event: reconnect\ndata: {\"type\":\"reconnect\",\"retryMillis\":1}\n\n"},
-		script{status: 200, body: connected + event(103), hold: true})
+		script{status: 200, body: resumed(102) + "event: reconnect\ndata: {\"type\":\"reconnect\",\"retryMillis\":1}\n\n"},
+		script{status: 200, body: resumed(102) + event(103), hold: true})
 	counts := watch(t, func(_ *viewer.Viewer, c ledger.Counts) bool { return c.Consumed == 3 }, ledger.New(), reader.URL)
 	assert.Equal(t, []string{"", "100-0", "100-0", "102-0", "102-0"}, reader.positions())
 	assert.Equal(t, uint64(3), counts.Reconnects)
@@ -132,6 +139,19 @@ func TestAViewerLeavesAReaderThatAsksItTo(t *testing.T) {
 	leaving, staying := newScripted(t, leave), newScripted(t, stay)
 	watch(t, func(v *viewer.Viewer, _ ledger.Counts) bool { return v.Connected() && len(staying.positions()) == 1 }, ledger.New(), leaving.URL, staying.URL)
 	assert.LessOrEqual(t, len(leaving.positions()), 1)
+}
+
+func TestAViewerWithOneReaderTwiceKeepsTrying(t *testing.T) {
+	reader := newScripted(t, script{status: 503}, script{status: 200, body: connected, hold: true})
+	watch(t, func(v *viewer.Viewer, _ ledger.Counts) bool { return v.Connected() }, ledger.New(), reader.URL, reader.URL)
+}
+
+func TestAfterAGapAViewerGoesOnWhereTheReaderDid(t *testing.T) {
+	reader := newScripted(t,
+		script{status: 200, body: connected + event(101) + "event: gap\nid: 200-0\ndata: {}\n\n"},
+		script{status: 200, body: connected, hold: true})
+	watch(t, func(_ *viewer.Viewer, c ledger.Counts) bool { return c.Reconnects == 1 }, ledger.New(), reader.URL)
+	assert.Equal(t, []string{"", "200-0"}, reader.positions())
 }
 
 func TestAViewerGoesElsewhereWhenAReaderIsDown(t *testing.T) {

@@ -3,6 +3,7 @@ package settings_test
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -19,7 +20,7 @@ func TestTheREADMEListsTheSettingsAsTheyAre(t *testing.T) {
 	}
 	readme, err := os.ReadFile("../../../README.md")
 	require.NoError(t, err)
-	assert.Contains(t, string(readme), string(tables), "`make readme` brings it up to date")
+	assert.True(t, strings.Contains(string(readme), string(tables)), "`make readme` brings it up to date") //nolint:testifylint // the whole file would be printed
 }
 
 func TestOnlyWhatStandsBetweenTheMarksIsReplaced(t *testing.T) {

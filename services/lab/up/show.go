@@ -128,7 +128,7 @@ func shares(readers tally.ReaderAPIs) string {
 // conclude is the last word, after all viewers have left.
 func (c *Command) conclude(t tally.Totals) {
 	v := t.Viewers
-	c.say("\n%d comments posted, %d not taken; %d arrived at viewers: %d missing %d duplicates %d misordered | latency %s max %.1f ms\n",
-		v.CommentsGenerated, v.FailedPosts, v.CommentsConsumed, v.Missing, v.Duplicates, v.Misordered,
+	c.say("\n%d comments posted, %d not taken; %d arrived at viewers: %d missing %d duplicates %d misordered | %d gaps %d reconnects | latency %s max %.1f ms\n",
+		v.CommentsGenerated, v.FailedPosts, v.CommentsConsumed, v.Missing, v.Duplicates, v.Misordered, v.Gaps, v.Reconnects,
 		latency(v.LatencyMillis), v.LatencyMillis.Max)
 }

@@ -23,12 +23,13 @@ import (
 	"github.com/livecomments/livecomments/services/shared/server"
 	"github.com/livecomments/livecomments/services/shared/telemetry"
 	statisticsapi "github.com/livecomments/livecomments/services/statistics/api"
+	"github.com/livecomments/livecomments/services/statistics/tally"
 )
 
 // Command is `lab up`. Settings of the services that it does not name can be given as environment variables.
 type Command struct {
 	Readers           int           `default:"3" help:"Readers to run."`
-	Viewers           int           `default:"3" help:"Simulated viewers."`
+	Viewers           int           `default:"3" help:"Simulated viewers; 0 for none, to bring your own."`
 	Videos            int           `default:"2" help:"Videos that they watch; at most as many as viewers."`
 	Popularity        string        `default:"uniform" enum:"uniform,three-tier,zipf" help:"How the viewers spread over the videos: uniform, three-tier or zipf."`
 	CommentsPerMinute float64       `default:"15" help:"Comments that each viewer posts a minute, on average."`
@@ -63,6 +64,10 @@ func (c *Command) validate() error {
 		reason string
 	}{
 		{c.Readers >= 1 && c.Readers <= 200, fmt.Sprintf("--readers must be from 1 to 200, not %d", c.Readers)},
+		{c.Viewers >= 0, fmt.Sprintf("--viewers must be at least 0, not %d", c.Viewers)},
+		{validPort(c.CommentPort, 1), fmt.Sprintf("--comment-port must be from 0 to 65535, not %d", c.CommentPort)},
+		{validPort(c.StatisticsPort, 1), fmt.Sprintf("--statistics-port must be from 0 to 65535, not %d", c.StatisticsPort)},
+		{validPort(c.ReaderPort, c.Readers), fmt.Sprintf("--reader-port=%d leaves no room for %d readers below 65536", c.ReaderPort, c.Readers)},
 		{c.CommentsPerMinute >= 0, fmt.Sprintf("--comments-per-minute must be at least 0, not %g", c.CommentsPerMinute)},
 		{c.Duration >= 0, fmt.Sprintf("--duration must be at least 0s, not %s", c.Duration)},
 		{c.Every >= 100*time.Millisecond, fmt.Sprintf("--every must be at least 100ms, not %s", c.Every)},
@@ -71,11 +76,16 @@ func (c *Command) validate() error {
 			return &UsageError{bound.reason}
 		}
 	}
+	if c.Viewers == 0 {
+		return nil
+	}
 	if _, err := popularity.Audiences(popularity.Distribution(c.Popularity), c.Videos, c.Viewers); err != nil {
 		return &UsageError{fmt.Sprintf("--videos=%d --viewers=%d: %s", c.Videos, c.Viewers, err)}
 	}
 	return nil
 }
+
+func validPort(first, count int) bool { return first >= 0 && (first == 0 || first+count-1 <= 65535) }
 
 // Run brings the system up, shows the flow until ctx ends or the duration is over, and takes it down again. It fails when a
 // part fails, and when in the end a viewer has missed a comment, or got one twice or out of order.
@@ -108,8 +118,10 @@ func (c *Command) Run(ctx context.Context) error {
 	if err := s.awaitReady(ctx); err != nil {
 		return s.reason(err)
 	}
-	if err := s.startViewers(); err != nil {
-		return err
+	if c.Viewers > 0 {
+		if err := s.startViewers(); err != nil {
+			return err
+		}
 	}
 	c.greet(s.at)
 	if c.Started != nil {
@@ -175,11 +187,16 @@ func (s *system) reason(err error) error {
 func (s *system) face(cfg *server.Config, name, flag string, port int) (url string, err error) {
 	listener, err := net.Listen("tcp", net.JoinHostPort(s.command.Host, strconv.Itoa(port)))
 	if err != nil {
-		return "", fmt.Errorf("%s cannot listen (another port can be chosen with %s): %w", name, flag, err)
+		return "", fmt.Errorf("%s cannot listen (another port can be chosen with %s, another address with --host): %w", name, flag, err)
 	}
 	cfg.Listener, cfg.InstanceID = listener, name
 	cfg.Logger, err = telemetry.NewLogger(telemetry.Config{LogLevel: s.command.LogLevel, LogFormat: "console"}, name, name)
-	return "http://localhost:" + strconv.Itoa(listener.Addr().(*net.TCPAddr).Port), err
+	at := listener.Addr().(*net.TCPAddr)
+	host := at.IP.String()
+	if at.IP.IsUnspecified() || host == "127.0.0.1" {
+		host = "localhost"
+	}
+	return "http://" + net.JoinHostPort(host, strconv.Itoa(at.Port)), err
 }
 
 const reportInterval = time.Second
@@ -238,18 +255,12 @@ func (s *system) startReader(i int, redisURL string) error {
 
 // awaitReady returns when every service answers that it is ready.
 func (s *system) awaitReady(ctx context.Context) error {
+	began, said := time.Now(), false
 	for _, url := range append([]string{s.at.Statistics, s.at.Comment}, s.at.Readers...) {
-		for said := false; ; {
-			response, err := http.Get(url + "/readyz")
-			if err == nil {
-				_ = response.Body.Close()
-				if response.StatusCode == http.StatusOK {
-					break
-				}
-				if !said && s.command.RedisURL != "" {
-					said = true
-					_, _ = fmt.Fprintf(s.command.Out, "waiting for Redis at %s\n", redacted(s.at.Redis))
-				}
+		for ready(ctx, url) != nil {
+			if !said && time.Since(began) > time.Second {
+				said = true
+				s.command.say("waiting for Redis at %s\n", redacted(s.at.Redis))
 			}
 			select {
 			case failure := <-s.failed:
@@ -259,6 +270,24 @@ func (s *system) awaitReady(ctx context.Context) error {
 			case <-time.After(50 * time.Millisecond):
 			}
 		}
+	}
+	return nil
+}
+
+func ready(ctx context.Context, url string) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/readyz", nil)
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	_ = response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return errors.New(response.Status)
 	}
 	return nil
 }
@@ -287,6 +316,10 @@ func (s *system) startViewers() error {
 
 // finish stops the viewers, shows what they found in the end, and stops the rest.
 func (s *system) finish() error {
+	if s.command.Viewers == 0 {
+		s.stopAll()
+		return s.reason(nil)
+	}
 	s.stopLast()
 	totals, err := s.totals(context.Background())
 	if err != nil {
@@ -294,11 +327,18 @@ func (s *system) finish() error {
 	}
 	s.command.conclude(totals)
 	s.stopAll()
-	if failure := s.reason(nil); failure != nil {
-		return failure
-	}
-	if v := totals.Viewers; v.Missing+v.Duplicates+v.Misordered > 0 {
+	return s.reason(s.verdict(totals.Viewers))
+}
+
+// verdict is why the run does not show that every viewer got everything.
+func (s *system) verdict(v tally.Viewers) error {
+	switch {
+	case v.Viewers != s.command.Viewers:
+		return fmt.Errorf("the last report is of %d viewers, not of %d", v.Viewers, s.command.Viewers)
+	case v.Missing+v.Duplicates+v.Misordered+v.Corrupt > 0:
 		return errors.New("viewers did not get every comment once and in order")
+	case v.NeverConnected > 0:
+		return fmt.Errorf("%d viewers never got a stream", v.NeverConnected)
 	}
 	return nil
 }

@@ -162,7 +162,7 @@ func TestTheReportedShareIsWhatTheReadersAndRedisSay(t *testing.T) {
 		// Every comment is copied to each reader that holds its video, and every viewer has one share in the posts.
 		assert.InEpsilon(t, float64(subscriptions)/30, totals.Rates.CopiesPerComment, 0.1)
 		require.NoError(t, l.stop(), l.out)
-		assert.Contains(t, l.out.String(), " 0 missing 0 duplicates 0 misordered | latency")
+		assert.Contains(t, l.out.String(), " 0 missing 0 duplicates 0 misordered | 0 gaps 0 reconnects | latency")
 	})
 }
 
@@ -201,11 +201,31 @@ func TestTheLabWaitsForARedisThatIsDown(t *testing.T) {
 	server := brokertest.Real(t)
 	server.Stop()
 	go func() {
-		time.Sleep(300 * time.Millisecond)
+		time.Sleep(1500 * time.Millisecond)
 		server.Start()
 	}()
 	l := start(t, func(c *up.Command) { c.RedisURL = server.URL() })
 	assert.Contains(t, l.out.String(), "waiting for Redis at "+server.URL())
+}
+
+func TestViewersWhoNeverGotAStreamAreNotASuccess(t *testing.T) {
+	t.Setenv("MAX_CONNECTIONS", "1")
+	l := start(t, func(c *up.Command) { c.Readers, c.Viewers, c.CommentsPerMinute = 1, 5, 600 })
+	l.await(func(s tally.Totals) bool { return s.Viewers.NeverConnected == 4 })
+	assert.EqualError(t, l.stop(), "4 viewers never got a stream")
+}
+
+func TestALostReportIsNotASuccess(t *testing.T) {
+	t.Setenv("BODY_LIMIT", "300")
+	l := start(t, func(c *up.Command) { c.Viewers = 30 })
+	assert.EqualError(t, l.stop(), "the last report is of 0 viewers, not of 30")
+}
+
+func TestTheLabCanListenElsewhereAndHaveNoViewers(t *testing.T) {
+	l := start(t, func(c *up.Command) { c.Host, c.Viewers = "127.0.0.2", 0 })
+	assert.Contains(t, l.Comment, "http://127.0.0.2:")
+	assert.Equal(t, 201, servertest.Do(t, "POST", l.Comment+"/comment", `{"userid":"u","videoid":"v","comment":"c"}`).Status)
+	assert.NoError(t, l.stop())
 }
 
 func TestABadFlagIsNamed(t *testing.T) {
@@ -215,6 +235,9 @@ func TestABadFlagIsNamed(t *testing.T) {
 		"--videos=0 --viewers=3: videos must be at least 1, not 0":                           func(c *up.Command) { c.Videos = 0 },
 		"--comments-per-minute must be at least 0, not -1":                                   func(c *up.Command) { c.CommentsPerMinute = -1 },
 		"--duration must be at least 0s, not -1s":                                            func(c *up.Command) { c.Duration = -time.Second },
+		"--viewers must be at least 0, not -1":                                               func(c *up.Command) { c.Viewers = -1 },
+		"--reader-port=65534 leaves no room for 3 readers below 65536":                       func(c *up.Command) { c.ReaderPort = 65534 },
+		"--comment-port must be from 0 to 65535, not 70000":                                  func(c *up.Command) { c.CommentPort = 70000 },
 		"--every must be at least 100ms, not 0s":                                             func(c *up.Command) { c.Every = 0 },
 		`--videos=2 --viewers=3: popularity must be uniform, three-tier or zipf, not "none"`: func(c *up.Command) { c.Popularity = "none" },
 	} {
@@ -234,6 +257,6 @@ func TestATakenPortIsNamedWithTheFlagThatChangesIt(t *testing.T) {
 	port := taken.Addr().(*net.TCPAddr).Port
 	command := up.Command{Readers: 1, Viewers: 1, Videos: 1, Popularity: "uniform", Every: time.Second, Host: "127.0.0.1", CommentPort: port, LogLevel: "error"}
 	err = command.Run(t.Context())
-	require.ErrorContains(t, err, "comment cannot listen (another port can be chosen with --comment-port)")
+	require.ErrorContains(t, err, "comment cannot listen (another port can be chosen with --comment-port, another address with --host)")
 	assert.ErrorContains(t, err, strconv.Itoa(port))
 }
