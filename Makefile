@@ -13,7 +13,9 @@ help: ## Show this list.
 
 .PHONY: run
 run: ## Run the whole system here: every service, an embedded Redis, three viewers. ARGS="--viewers 1000 --videos 100" for more.
-	@go build -o $(BIN)/lab ./services/lab
+	@[ -x $(BIN)/lab ] || echo "building: the first time everything is compiled, which takes about a minute on two cores"
+# Nobody waits for a compiler that saves memory, or for debug information, to see it run.
+	@GOGC=400 go build -gcflags=all=-dwarf=false -ldflags=-s -o $(BIN)/lab ./services/lab
 	@exec $(BIN)/lab up $(ARGS)
 
 .PHONY: test
