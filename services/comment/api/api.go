@@ -152,7 +152,10 @@ func (a *api) post(c *gin.Context) {
 	}
 	a.published.Inc()
 	a.counts.add(stored.VideoID)
-	server.JSON(c, http.StatusCreated, gin.H{"success": true, "comment": stored})
+	server.JSON(c, http.StatusCreated, struct {
+		Success bool            `json:"success"`
+		Comment comment.Comment `json:"comment"`
+	}{true, stored})
 }
 
 func (a *api) health(c *gin.Context) {
