@@ -19,7 +19,7 @@ run: ## Run the whole system here: every service, an embedded Redis, three viewe
 	@exec $(BIN)/lab up $(ARGS)
 
 .PHONY: test
-test: redis-server ## Test everything with the race detector, against the embedded Redis and a real one.
+test: prepare ## Test everything with the race detector, against the embedded Redis and a real one.
 	go test -race -timeout 10m $(PACKAGES)
 
 .PHONY: build
@@ -35,7 +35,7 @@ format: tools ## Bring the code into its form.
 	$(BIN)/golangci-lint fmt $(PACKAGES)
 
 .PHONY: modules
-modules: redis-server ## Check that each module builds, passes its tests and is tidy on its own.
+modules: prepare ## Check that each module builds, passes its tests and is tidy on its own.
 	@set -e; for module in $(MODULES); do \
 	  echo "== $$module"; \
 	  (cd $$module && export GOWORK=off && go mod tidy -diff && \
@@ -54,9 +54,9 @@ readme: ## Write the configuration tables of the README from the services' setti
 tools: ## Build the tools of hack/tools into bin/.
 	@cd hack/tools && GOWORK=off GOBIN=$(BIN) go install tool
 
-.PHONY: redis-server
-redis-server: ## Install redis-server, where the tests do not find one.
-	@hack/redis-server
+.PHONY: prepare
+prepare: ## Install what the tests need and do not find: redis-server, a C compiler.
+	@hack/prepare
 
 .PHONY: clean
 clean: ## Remove what was built.

@@ -179,6 +179,9 @@ func (f *Feed) replay(ctx context.Context, t *topic, position Position) (*Stream
 	}
 	if err != nil {
 		viewer.Close()
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
 		f.log.Warn("history could not be read", zap.String("video", t.video), zap.Error(err))
 		return nil, ErrUnavailable
 	}
@@ -294,7 +297,7 @@ func (h *handler) Received(video string, message broker.Message) {
 		return
 	}
 	f.mu.Unlock()
-	// Only Subscribed, which is never called at the same time, takes a topic out of its live state.
+	// Nobody else takes a topic out of its live state: the handler's methods are called one at a time.
 	t.fanout.Publish(frame)
 }
 

@@ -57,7 +57,7 @@ func Embedded(t *testing.T) *Redis {
 func Real(t *testing.T) *Redis {
 	t.Helper()
 	binary, err := exec.LookPath("redis-server")
-	require.NoError(t, err, "this test needs redis-server: `make redis-server` installs it")
+	require.NoError(t, err, "this test needs redis-server: `make prepare` installs it")
 	address, dir := freeAddress(t), t.TempDir()
 	_, port, err := net.SplitHostPort(address)
 	require.NoError(t, err)
