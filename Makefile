@@ -42,6 +42,11 @@ modules: prepare ## Check that each module builds, passes its tests and is tidy 
 	    if [ -n "$$(go list ./... 2>/dev/null)" ]; then go build ./... && go vet ./... && go test -timeout 10m ./...; fi) || exit 1; \
 	done
 
+.PHONY: soak
+soak: prepare ## Kill Redis over and over under viewers whose streams keep ending, and count what they miss.
+	@go build -o $(BIN)/lab ./services/lab
+	@hack/soak
+
 .PHONY: fuzz
 fuzz: ## Fuzz the parsers for half a minute each.
 	go test -run '^$$' -fuzz FuzzParseID -fuzztime 30s ./services/shared/comment
