@@ -85,6 +85,14 @@ func (s *Service) AwaitReady(t *testing.T) *Service {
 	return s
 }
 
+// AwaitMetric returns when /metrics has the line: counters may move a moment after what they count was seen.
+func (s *Service) AwaitMetric(t *testing.T, line string) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		return strings.Contains(Do(t, http.MethodGet, s.URL+"/metrics", "").Body, "\n"+line+"\n")
+	}, 10*time.Second, 5*time.Millisecond, line)
+}
+
 // Status is the status that a GET of path is answered with, 0 where it is not answered.
 func (s *Service) Status(path string) int {
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
