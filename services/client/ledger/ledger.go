@@ -72,7 +72,7 @@ func (l *Ledger) Posted(videoID string, id comment.ID, sent time.Time) {
 	now := time.Now()
 	v := l.video(videoID)
 	v.mu.Lock()
-	at, _ := slices.BinarySearchFunc(v.posts, id, func(p post, id comment.ID) int { return p.id.Compare(id) })
+	at, _ := search(v.posts, id)
 	v.posts = slices.Insert(v.posts, at, post{id, sent, now})
 	for _, log := range v.logs {
 		// A reader that claims a position in the future must not get away with leaving out what comes before it.
@@ -169,7 +169,7 @@ func (g *Log) Gap() {
 func (g *Log) Arrived(id comment.ID, at time.Time) {
 	g.video.mu.Lock()
 	defer g.video.mu.Unlock()
-	where, known := slices.BinarySearchFunc(g.arrivals, id, func(a arrival, id comment.ID) int { return a.id.Compare(id) })
+	where, known := search(g.arrivals, id)
 	_, missed := g.missed[id]
 	switch {
 	case known, !missed && !id.After(g.judged):
@@ -267,8 +267,16 @@ func (v *video) check(horizon comment.ID, now time.Time, final bool, observe fun
 	}
 }
 
+func (p post) place() comment.ID    { return p.id }
+func (a arrival) place() comment.ID { return a.id }
+
+// search finds id in a list that ascends by id: where it is, or would be.
+func search[E interface{ place() comment.ID }](list []E, id comment.ID) (at int, found bool) {
+	return slices.BinarySearchFunc(list, id, func(e E, id comment.ID) int { return e.place().Compare(id) })
+}
+
 func firstAfter(posts []post, id comment.ID) int {
-	at, found := slices.BinarySearchFunc(posts, id, func(p post, id comment.ID) int { return p.id.Compare(id) })
+	at, found := search(posts, id)
 	if found {
 		at++
 	}
@@ -306,7 +314,7 @@ func (g *Log) check(posts []post, horizon comment.ID, now time.Time, final bool,
 }
 
 func (g *Log) arrival(id comment.ID) (time.Time, bool) {
-	at, found := slices.BinarySearchFunc(g.arrivals, id, func(a arrival, id comment.ID) int { return a.id.Compare(id) })
+	at, found := search(g.arrivals, id)
 	if !found {
 		return time.Time{}, false
 	}

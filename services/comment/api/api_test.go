@@ -100,9 +100,7 @@ func TestABadCommentIsAnsweredWithWhatWasWrongAndNotPublished(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			answer := servertest.Do(t, test.method, s.URL+test.path, test.body)
-			assert.Equal(t, test.status, answer.Status)
-			assert.Equal(t, test.says, answer.Reason())
+			servertest.Refused(t, test.method, s.URL+test.path, test.body, test.status, test.says)
 		})
 	}
 	client := redis.NewClient(&redis.Options{Addr: server.Address})

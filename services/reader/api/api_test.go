@@ -337,9 +337,7 @@ func TestABadRequestToWatchIsAnsweredWithWhatWasWrong(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			answer := servertest.Do(t, test.method, r.URL+test.path, test.body)
-			assert.Equal(t, test.status, answer.Status)
-			assert.Equal(t, test.says, answer.Reason())
+			servertest.Refused(t, test.method, r.URL+test.path, test.body, test.status, test.says)
 		})
 	}
 	header := servertest.Do(t, "GET", r.URL+"/connect?userid=u&videoid=v", "", "Last-Event-ID", "x")

@@ -94,9 +94,7 @@ func TestABadReportIsAnsweredWithWhatWasWrongAndChangesNothing(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			answer := servertest.Do(t, test.method, s.URL+test.path, test.body)
-			assert.Equal(t, test.status, answer.Status)
-			assert.Equal(t, test.says, answer.Reason())
+			servertest.Refused(t, test.method, s.URL+test.path, test.body, test.status, test.says)
 		})
 	}
 	fromPage := servertest.Do(t, "POST", s.URL+"/reader-api-statistics", `{"instanceId":"evil"}`, "Origin", "https://evil.example")

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/tmaxmax/go-sse"
 )
@@ -37,6 +38,15 @@ func Do(t *testing.T, method, url, body string, header ...string) Answer {
 	answer, err := io.ReadAll(response.Body)
 	require.NoError(t, err)
 	return Answer{response.StatusCode, response.Header, string(answer)}
+}
+
+// Refused checks that a request is answered with a status and, in the body, what was wrong with it.
+func Refused(t *testing.T, method, url, body string, status int, says string) {
+	t.Helper()
+	answer := Do(t, method, url, body)
+	assert.Equal(t, status, answer.Status)
+	assert.Equal(t, says, answer.Reason())
+	assert.Contains(t, answer.Header.Get("Content-Type"), "application/json")
 }
 
 func send(t *testing.T, ctx context.Context, method, url, body string, header ...string) *http.Response {
