@@ -86,38 +86,20 @@ func Run(ctx context.Context, cfg Config) error {
 	srv.Registry.MustRegister(newMetrics(f))
 	srv.Ready()
 
-	ctx, abort := context.WithCancel(ctx)
-	defer abort()
-	served := make(chan error, 1)
-	go func() {
-		// Where the probes cannot be served there is no point in going on.
-		defer abort()
-		served <- srv.Run(ctx)
-	}()
-	background, stop := context.WithCancel(context.WithoutCancel(ctx))
-	var tasks sync.WaitGroup
-	tasks.Go(func() { f.watch(background) })
-	tasks.Go(func() { f.check(background) })
-	f.run(ctx, func() {
-		stop()
-		tasks.Wait()
-		f.ledger.Check(true)
-	})
-	return <-served
+	return srv.Run(ctx, f.run)
 }
 
-// run posts until ctx ends, reports meanwhile, and reports once more when leave has taken the viewers away.
-func (f *fleet) run(ctx context.Context, leave func()) {
-	reporting, stop := context.WithCancel(context.WithoutCancel(ctx))
-	var reports sync.WaitGroup
-	reports.Go(func() {
-		statistics.Report(reporting, f.cfg.Statistics, f.log, statistics.ClientPath, f.report)
+// run lets the viewers watch and post until ctx ends, and reports meanwhile, and once more when they have left.
+func (f *fleet) run(ctx context.Context) {
+	conclude := server.Background(ctx, func(ctx context.Context) {
+		statistics.Report(ctx, f.cfg.Statistics, f.log, statistics.ClientPath, f.report)
 	})
+	leave := server.Background(ctx, f.watch, f.check)
 	f.post(ctx)
 	f.settle()
 	leave()
-	stop()
-	reports.Wait()
+	f.ledger.Check(true)
+	conclude()
 	total := f.total()
 	f.log.Info("all viewers have left", zap.Uint64("posted", total.CommentsGenerated), zap.Uint64("arrived", total.CommentsConsumed),
 		zap.Any("verification", total.Verification), zap.Any("latencyMillis", total.LatencyMillis))

@@ -50,30 +50,24 @@ func Validate(target any) error {
 		return err
 	}
 	first := broken[0]
-	bound := first.Tag()
-	if first.Param() != "" {
-		bound += " " + first.Param()
-	}
-	return Errorf("%s=%v is out of bounds: %s", first.Field(), first.Value(), words(bound))
+	return Errorf("%s=%v is out of bounds: %s", first.Field(), first.Value(), words(first.Tag(), first.Param()))
 }
 
 // words spells a validator's bound for an operator.
-func words(bound string) string {
-	for tag, word := range map[string]string{
-		"min ": "at least ", "max ": "at most ", "gt ": "more than ", "gte ": "at least ", "lte ": "at most ", "oneof ": "one of ",
-		"gtefield ": "at least ", "ltefield ": "at most ", "ltfield ": "less than ",
-	} {
-		if rest, ok := strings.CutPrefix(bound, tag); ok {
-			return "it must be " + word + rest
-		}
-	}
-	if strings.HasPrefix(bound, "required") {
-		return "it must be set"
-	}
-	if strings.HasPrefix(bound, "http_url") {
+func words(tag, param string) string {
+	switch tag {
+	case "min":
+		return "it must be at least " + param
+	case "max":
+		return "it must be at most " + param
+	case "gt":
+		return "it must be more than " + param
+	case "oneof":
+		return "it must be one of " + param
+	case "http_url":
 		return "it must be an http:// or https:// URL"
 	}
-	return "it must be a valid " + bound
+	return strings.TrimSpace("it must be a valid " + tag + " " + param)
 }
 
 // Setting is one row of a configuration table.

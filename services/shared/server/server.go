@@ -160,16 +160,24 @@ func (s *Server) listen() (net.Listener, error) {
 // the last request has; Run returns when all have. The error says what kept it from serving, or how many connections it
 // had to cut.
 func (s *Server) Run(ctx context.Context, tasks ...func(context.Context)) error {
-	background, stop := context.WithCancel(context.WithoutCancel(ctx))
-	var running sync.WaitGroup
-	for _, task := range tasks {
-		running.Go(func() { task(background) })
-	}
+	stop := Background(ctx, tasks...)
+	defer stop()
 	err := s.serve(ctx)
 	s.handlers.Wait()
-	stop()
-	running.Wait()
 	return err
+}
+
+// Background runs tasks that must outlive ctx. stop tells them to end and returns when they have.
+func Background(ctx context.Context, tasks ...func(context.Context)) (stop func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var running sync.WaitGroup
+	for _, task := range tasks {
+		running.Go(func() { task(ctx) })
+	}
+	return func() {
+		cancel()
+		running.Wait()
+	}
 }
 
 func (s *Server) serve(ctx context.Context) error {
