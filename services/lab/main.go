@@ -35,10 +35,9 @@ func run(args []string) int {
 	// A second signal ends the process at once.
 	context.AfterFunc(ctx, stop)
 	command.BindTo(ctx, (*context.Context)(nil))
-	var usage *up.UsageError
-	var setting *config.Error
+	var bad *config.Error
 	switch err := command.Run(); {
-	case errors.As(err, &usage), errors.As(err, &setting):
+	case errors.As(err, &bad):
 		fmt.Fprintln(os.Stderr, "lab:", err)
 		return 2
 	case err != nil:

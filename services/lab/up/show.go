@@ -2,9 +2,7 @@ package up
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -76,18 +74,8 @@ func clock(elapsed time.Duration) string {
 
 // totals asks the Statistics API, so that what is shown is what anybody can see.
 func (s *system) totals(ctx context.Context) (totals tally.Totals, err error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.at.Statistics+"/statistics", nil)
-	if err != nil {
-		return totals, err
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return totals, err
-	}
-	defer func() { _ = response.Body.Close() }()
-	return totals, json.NewDecoder(response.Body).Decode(&totals)
+	err = get(ctx, 5*time.Second, s.at.Statistics+"/statistics", &totals)
+	return totals, err
 }
 
 // line is the flow at one moment.

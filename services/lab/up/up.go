@@ -4,6 +4,7 @@ package up
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,7 +16,7 @@ import (
 
 	"github.com/alicebob/miniredis/v2"
 
-	fleet "github.com/livecomments/livecomments/services/client/fleet"
+	"github.com/livecomments/livecomments/services/client/fleet"
 	commentapi "github.com/livecomments/livecomments/services/comment/api"
 	readerapi "github.com/livecomments/livecomments/services/reader/api"
 	"github.com/livecomments/livecomments/services/shared/config"
@@ -53,11 +54,6 @@ type Addresses struct {
 	Readers                    []string
 }
 
-// UsageError is a bad flag.
-type UsageError struct{ reason string }
-
-func (e *UsageError) Error() string { return e.reason }
-
 func (c *Command) validate() error {
 	for _, bound := range []struct {
 		ok     bool
@@ -73,14 +69,14 @@ func (c *Command) validate() error {
 		{c.Every >= 100*time.Millisecond, fmt.Sprintf("--every must be at least 100ms, not %s", c.Every)},
 	} {
 		if !bound.ok {
-			return &UsageError{bound.reason}
+			return config.Errorf("%s", bound.reason)
 		}
 	}
 	if c.Viewers == 0 {
 		return nil
 	}
 	if _, err := popularity.Audiences(popularity.Distribution(c.Popularity), c.Videos, c.Viewers); err != nil {
-		return &UsageError{fmt.Sprintf("--videos=%d --viewers=%d: %s", c.Videos, c.Viewers, err)}
+		return config.Errorf("--videos=%d --viewers=%d: %s", c.Videos, c.Viewers, err)
 	}
 	return nil
 }
@@ -189,14 +185,19 @@ func (s *system) face(cfg *server.Config, name, flag string, port int) (url stri
 	if err != nil {
 		return "", fmt.Errorf("%s cannot listen (another port can be chosen with %s, another address with --host): %w", name, flag, err)
 	}
-	cfg.Listener, cfg.InstanceID = listener, name
-	cfg.Logger, err = telemetry.NewLogger(telemetry.Config{LogLevel: s.command.LogLevel, LogFormat: "console"}, name, name)
 	at := listener.Addr().(*net.TCPAddr)
 	host := at.IP.String()
 	if at.IP.IsUnspecified() || host == "127.0.0.1" {
 		host = "localhost"
 	}
-	return "http://" + net.JoinHostPort(host, strconv.Itoa(at.Port)), err
+	return "http://" + net.JoinHostPort(host, strconv.Itoa(at.Port)), s.name(cfg, name, listener)
+}
+
+// name gives a service its name, its log and where it listens.
+func (s *system) name(cfg *server.Config, name string, listener net.Listener) (err error) {
+	cfg.Listener, cfg.InstanceID = listener, name
+	cfg.Logger, err = telemetry.NewLogger(telemetry.Config{LogLevel: s.command.LogLevel, LogFormat: "console"}, name, name)
+	return err
 }
 
 const reportInterval = time.Second
@@ -257,7 +258,7 @@ func (s *system) startReader(i int, redisURL string) error {
 func (s *system) awaitReady(ctx context.Context) error {
 	began, said := time.Now(), false
 	for _, url := range append([]string{s.at.Statistics, s.at.Comment}, s.at.Readers...) {
-		for ready(ctx, url) != nil {
+		for get(ctx, time.Second, url+"/readyz", nil) != nil {
 			if !said && time.Since(began) > time.Second {
 				said = true
 				s.command.say("waiting for Redis at %s\n", redacted(s.at.Redis))
@@ -274,10 +275,11 @@ func (s *system) awaitReady(ctx context.Context) error {
 	return nil
 }
 
-func ready(ctx context.Context, url string) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
+// get fetches url and reads its JSON into into, where that is not nil. An answer other than 200 is an error.
+func get(ctx context.Context, timeout time.Duration, url string, into any) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/readyz", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return err
 	}
@@ -285,11 +287,14 @@ func ready(ctx context.Context, url string) error {
 	if err != nil {
 		return err
 	}
-	_ = response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 	if response.StatusCode != http.StatusOK {
 		return errors.New(response.Status)
 	}
-	return nil
+	if into == nil {
+		return nil
+	}
+	return json.NewDecoder(response.Body).Decode(into)
 }
 
 func (s *system) startViewers() error {
@@ -301,9 +306,7 @@ func (s *system) startViewers() error {
 	if err != nil {
 		return err
 	}
-	viewers.Server.Listener, viewers.Server.InstanceID = listener, "client"
-	viewers.Server.Logger, err = telemetry.NewLogger(telemetry.Config{LogLevel: s.command.LogLevel, LogFormat: "console"}, "client", "client")
-	if err != nil {
+	if err := s.name(&viewers.Server, "client", listener); err != nil {
 		return err
 	}
 	viewers.CommentAPIURL, viewers.ReaderAPIURLs = s.at.Comment, s.at.Readers

@@ -18,6 +18,7 @@ import (
 
 	"github.com/livecomments/livecomments/services/lab/up"
 	"github.com/livecomments/livecomments/services/shared/broker/brokertest"
+	"github.com/livecomments/livecomments/services/shared/config"
 	"github.com/livecomments/livecomments/services/shared/server/servertest"
 	"github.com/livecomments/livecomments/services/statistics/tally"
 )
@@ -244,8 +245,8 @@ func TestABadFlagIsNamed(t *testing.T) {
 		command := up.Command{Readers: 3, Viewers: 3, Videos: 2, Popularity: "uniform", Every: time.Second}
 		change(&command)
 		err := command.Run(t.Context())
-		var usage *up.UsageError
-		require.ErrorAs(t, err, &usage)
+		var bad *config.Error
+		require.ErrorAs(t, err, &bad)
 		assert.EqualError(t, err, want)
 	}
 }
