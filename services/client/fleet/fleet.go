@@ -34,9 +34,11 @@ type Config struct {
 	ReaderAPIURLs     []string          `name:"reader-api-urls" env:"READER_API_URLS" default:"http://localhost:4000" validate:"min=1,dive,http_url" help:"The readers, separated by commas; each viewer picks one at random."`
 	Viewers           int               `env:"VIEWERS" default:"3" validate:"min=1" help:"Simulated viewers."`
 	Videos            int               `env:"VIDEOS" default:"2" validate:"min=1" help:"Videos that they watch; at most as many as viewers."`
+	VideoPrefix       string            `env:"VIDEO_PREFIX" default:"video" validate:"min=1,max=100" help:"Their ids are this and a number."`
 	Popularity        string            `env:"POPULARITY" default:"uniform" validate:"oneof=uniform three-tier zipf" help:"How the viewers spread over the videos: uniform, three-tier or zipf."`
 	CommentsPerMinute float64           `env:"COMMENTS_PER_MINUTE" default:"15" validate:"min=0" help:"Comments that each viewer posts a minute, on average, at random times."`
 	ConnectRate       float64           `env:"CONNECT_RATE" default:"1000" validate:"gt=0" help:"Viewers that connect a second at the start."`
+	Duration          time.Duration     `env:"DURATION" default:"0s" validate:"min=0" help:"Leave after this long, with exit status 1 when a viewer missed anything or nothing arrived; 0 to stay until stopped."`
 	SettleTimeout     time.Duration     `env:"SETTLE_TIMEOUT" default:"5s" validate:"min=0" help:"At a stop, how long to wait for comments that are on their way."`
 	Server            server.Config     `embed:""`
 	Statistics        statistics.Config `embed:""`
@@ -65,13 +67,17 @@ type member struct {
 	generated, failed atomic.Uint64
 }
 
-// Run lets the viewers watch and post until ctx ends; then they stop posting, wait for what is on its way, and leave.
+// Run lets the viewers watch and post until ctx or DURATION ends; then they stop posting, wait for what is on its way, and
+// leave. After DURATION it fails when not every viewer got every comment once and in order.
 func Run(ctx context.Context, cfg Config) error {
 	if err := config.Validate(&cfg); err != nil {
 		return err
 	}
 	if cfg.Server.InstanceID == "" {
 		cfg.Server.InstanceID = "client"
+	}
+	if err := comment.ValidateID("VIDEO_PREFIX", cfg.VideoPrefix); err != nil {
+		return config.Errorf("%s", err)
 	}
 	audiences, err := popularity.Audiences(popularity.Distribution(cfg.Popularity), cfg.Videos, cfg.Viewers)
 	if err != nil {
@@ -86,7 +92,25 @@ func Run(ctx context.Context, cfg Config) error {
 	srv.Registry.MustRegister(newMetrics(f))
 	srv.Ready()
 
-	return srv.Run(ctx, f.run)
+	if cfg.Duration == 0 {
+		return srv.Run(ctx, f.run)
+	}
+	ctx, cancel := context.WithTimeout(ctx, cfg.Duration)
+	defer cancel()
+	if err := srv.Run(ctx, f.run); err != nil {
+		return err
+	}
+	return f.verdict()
+}
+
+// verdict is why the run does not show that comments reach everybody.
+func (f *fleet) verdict() error {
+	total := f.total()
+	if total.CommentsConsumed == 0 && f.cfg.CommentsPerMinute > 0 {
+		return fmt.Errorf("no comment arrived: %d were posted, %d were not taken, %d of %d viewers never got a stream",
+			total.CommentsGenerated, total.FailedPosts, total.NeverConnected, total.Viewers)
+	}
+	return total.Err()
 }
 
 // run lets the viewers watch and post until ctx ends, and reports meanwhile, and once more when they have left.
@@ -112,7 +136,7 @@ func newFleet(cfg Config, srv *server.Server, videos []int) *fleet {
 	for i, video := range videos {
 		m := &member{name: fmt.Sprintf("%s-%d", srv.Instance, i+1)}
 		m.Viewer = viewer.Viewer{
-			UserID: fmt.Sprintf("user%d", i+1), VideoID: fmt.Sprintf("video%d", video+1),
+			UserID: fmt.Sprintf("user%d", i+1), VideoID: fmt.Sprintf("%s%d", cfg.VideoPrefix, video+1),
 			Readers: cfg.ReaderAPIURLs, HTTP: f.http, Log: srv.Log,
 		}
 		m.Account = f.ledger.NewLog(m.VideoID)

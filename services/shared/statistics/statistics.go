@@ -125,6 +125,18 @@ func (v *Verification) Add(other Verification) {
 	v.FailedPosts += other.FailedPosts
 }
 
+// Err is why the figures do not show that every viewer got every comment, once and in order; nil when they do.
+func (v *Verification) Err() error {
+	switch {
+	case v.Missing+v.Duplicates+v.Misordered+v.Corrupt > 0:
+		return fmt.Errorf("viewers did not get every comment once and in order: %d missing, %d duplicates, %d misordered, %d corrupt",
+			v.Missing, v.Duplicates, v.Misordered, v.Corrupt)
+	case v.NeverConnected > 0:
+		return fmt.Errorf("%d viewers never got a stream", v.NeverConnected)
+	}
+	return nil
+}
+
 // Latency is a distribution in milliseconds.
 type Latency struct {
 	P50   float64 `json:"p50"`
