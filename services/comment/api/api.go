@@ -70,6 +70,10 @@ func Run(ctx context.Context, cfg Config) error {
 			Name: "livecomments_comments_refused_total", Help: "Comments not taken, by reason.",
 		}, []string{"reason"}),
 	}
+	// A counter that is not there yet would hide its first event from rate().
+	for _, reason := range []string{"invalid", "unavailable"} {
+		a.refused.WithLabelValues(reason)
+	}
 	srv.Registry.MustRegister(a.published, a.refused)
 	if err := a.route(srv); err != nil {
 		return err
