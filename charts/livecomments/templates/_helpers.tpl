@@ -1,0 +1,228 @@
+{{- define "livecomments.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "livecomments.fullname" -}}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" }}
+{{- else if contains (include "livecomments.name" .) .Release.Name }}
+{{- .Release.Name | trunc 40 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name (include "livecomments.name" .) | trunc 40 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{- define "livecomments.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "livecomments.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{/* Labels of a resource. Call with (dict "root" $ "component" "reader"); the component may be left out. */}}
+{{- define "livecomments.labels" -}}
+{{ include "livecomments.podLabels" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+app.kubernetes.io/part-of: livecomments
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{/* Labels of a pod: those that selectors use, and the user's own. Versions are left out, so that an upgrade of the chart alone restarts nothing. */}}
+{{- define "livecomments.podLabels" -}}
+{{ include "livecomments.selectorLabels" .root }}
+{{- with .component }}
+app.kubernetes.io/component: {{ . }}
+{{- end }}
+{{- with .root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* Selects the pods of a component. */}}
+{{- define "livecomments.componentLabels" -}}
+{{ include "livecomments.selectorLabels" .root }}
+app.kubernetes.io/component: {{ .component }}
+{{- end }}
+
+{{- define "livecomments.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create }}
+{{- default (include "livecomments.fullname" .) .Values.serviceAccount.name }}
+{{- else }}
+{{- default "default" .Values.serviceAccount.name }}
+{{- end }}
+{{- end }}
+
+{{/* Image of a service: (dict "root" $ "service" "reader"). */}}
+{{- define "livecomments.image" -}}
+{{- $own := (index .root.Values .service).image }}
+{{- $own | default (printf "%s/%s:%s" .root.Values.image.repository .service (.root.Values.image.tag | default .root.Chart.AppVersion)) }}
+{{- end }}
+
+{{/* What every pod has: (dict "root" $ "values" .Values.reader). Restricted, and with no way to the Kubernetes API. */}}
+{{- define "livecomments.podSpec" -}}
+serviceAccountName: {{ include "livecomments.serviceAccountName" .root }}
+automountServiceAccountToken: false
+enableServiceLinks: false
+{{- with .root.Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .values.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* Security of a pod: the uid of its image's user. */}}
+{{- define "livecomments.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: {{ . }}
+runAsGroup: {{ . }}
+fsGroup: {{ . }}
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+
+{{- define "livecomments.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end }}
+
+{{/* Spread over zones and nodes, each version of the pods for itself, where it can be: (dict "root" $ "component" "reader"). */}}
+{{- define "livecomments.spread" -}}
+{{- $values := index .root.Values .component }}
+{{- if $values.topologySpreadConstraints }}
+{{- toYaml $values.topologySpreadConstraints }}
+{{- else }}
+{{- range $key := list "topology.kubernetes.io/zone" "kubernetes.io/hostname" }}
+- maxSkew: 1
+  topologyKey: {{ $key }}
+  whenUnsatisfiable: ScheduleAnyway
+  matchLabelKeys: [pod-template-hash]
+  labelSelector:
+    matchLabels:
+      {{- include "livecomments.componentLabels" $ | nindent 6 }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Probes of a service on its port "http". Readiness says that Redis was reached once, and that the pod is not stopping. */}}
+{{- define "livecomments.probes" -}}
+startupProbe:
+  httpGet: {path: /livez, port: http}
+  periodSeconds: 1
+  failureThreshold: 60
+readinessProbe:
+  httpGet: {path: /readyz, port: http}
+  periodSeconds: 5
+  timeoutSeconds: 2
+livenessProbe:
+  httpGet: {path: /livez, port: http}
+  periodSeconds: 10
+  timeoutSeconds: 5
+  failureThreshold: 6
+{{- end }}
+
+{{/* Settings of all services. */}}
+{{- define "livecomments.env.common" -}}
+- name: INSTANCE_ID
+  valueFrom: {fieldRef: {fieldPath: metadata.name}}
+- name: LOG_LEVEL
+  value: {{ .Values.log.level }}
+- name: LOG_FORMAT
+  value: {{ .Values.log.format }}
+{{- end }}
+
+{{/* Where the parts report. */}}
+{{- define "livecomments.env.statistics" -}}
+- name: STATISTICS_API_URL
+  value: http://{{ include "livecomments.fullname" . }}-statistics:{{ .Values.statistics.service.port }}
+- name: REPORT_INTERVAL
+  value: {{ .Values.statistics.reportInterval }}
+{{- end }}
+
+{{/* Redis and the history, for the Comment API and the readers. */}}
+{{- define "livecomments.env.redis" -}}
+{{- if .Values.redis.enabled }}
+- name: REDIS_HOST
+  value: {{ include "livecomments.fullname" . }}-redis:6379
+{{- if .Values.redis.auth.enabled }}
+- name: REDIS_PASSWORD
+  valueFrom: {secretKeyRef: {name: {{ include "livecomments.redis.secret" . }}, key: {{ include "livecomments.redis.secretKey" . }}}}
+{{- end }}
+{{- else }}
+- name: REDIS_URL
+  valueFrom:
+    secretKeyRef:
+      name: {{ .Values.externalRedis.existingSecret | default (printf "%s-external-redis" (include "livecomments.fullname" .)) }}
+      key: {{ if .Values.externalRedis.existingSecret }}{{ .Values.externalRedis.existingSecretKey }}{{ else }}redis-url{{ end }}
+{{- if .Values.externalRedis.tls.caSecret }}
+- name: SSL_CERT_FILE
+  value: /etc/redis-ca/ca.crt
+{{- end }}
+{{- end }}
+- name: HISTORY_LENGTH
+  value: {{ int .Values.history.length | quote }}
+- name: HISTORY_TTL
+  value: {{ .Values.history.ttl }}
+{{- end }}
+
+{{/* The authority of an external Redis, as a volume and its mount. */}}
+{{- define "livecomments.redisCA" -}}
+{{- if and (not .Values.redis.enabled) .Values.externalRedis.tls.caSecret }}true{{ end }}
+{{- end }}
+
+{{- define "livecomments.redisCA.mount" -}}
+- {name: redis-ca, mountPath: /etc/redis-ca, readOnly: true}
+{{- end }}
+
+{{- define "livecomments.redisCA.volume" -}}
+- name: redis-ca
+  secret:
+    secretName: {{ .Values.externalRedis.tls.caSecret }}
+    items: [{key: {{ .Values.externalRedis.tls.caSecretKey }}, path: ca.crt}]
+{{- end }}
+
+{{- define "livecomments.redis.secret" -}}
+{{- .Values.redis.auth.existingSecret | default (printf "%s-redis" (include "livecomments.fullname" .)) }}
+{{- end }}
+
+{{- define "livecomments.redis.secretKey" -}}
+{{- if .Values.redis.auth.existingSecret }}{{ .Values.redis.auth.existingSecretKey }}{{ else }}password{{ end }}
+{{- end }}
+
+{{/* The user's own settings of a service, by name. A number as JSON has it: in a template 1000000 is 1e+06. */}}
+{{- define "livecomments.env.own" -}}
+{{- range $name, $value := .env }}
+- name: {{ $name }}
+  value: {{ ternary (toJson $value) $value (kindIs "float64" $value) | quote }}
+{{- end }}
+{{- end }}
+
+{{/* Whether more than one pod of a component can run: (dict "values" .Values.reader). */}}
+{{- define "livecomments.several" -}}
+{{- if .autoscaling.enabled }}
+{{- if gt (int .autoscaling.minReplicas) 1 }}true{{ end }}
+{{- else if or (kindIs "invalid" .replicas) (gt (int .replicas) 1) }}true{{ end }}
+{{- end }}
+
+{{/* Where the simulated viewers post and watch. */}}
+{{- define "livecomments.env.apis" -}}
+- name: COMMENT_API_URL
+  value: http://{{ include "livecomments.fullname" . }}-comment:{{ .Values.comment.service.port }}
+- name: READER_API_URLS
+  value: http://{{ include "livecomments.fullname" . }}-reader:{{ .Values.reader.service.port }}
+{{- end }}

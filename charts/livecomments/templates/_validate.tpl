@@ -1,0 +1,37 @@
+{{/* What a schema cannot say: settings that do not go together. Each is one sentence that names the setting. */}}
+{{- define "livecomments.validate" -}}
+{{- if and (not .Values.redis.enabled) (not .Values.externalRedis.url) (not .Values.externalRedis.existingSecret) }}
+{{- fail "externalRedis.url or externalRedis.existingSecret must be set when redis.enabled is false" }}
+{{- end }}
+{{- if and .Values.redis.enabled (or .Values.externalRedis.url .Values.externalRedis.existingSecret) }}
+{{- fail "externalRedis is set, but redis.enabled is true: set redis.enabled to false to use it" }}
+{{- end }}
+{{- range $component := list "comment" "reader" }}
+{{- $values := index $.Values $component }}
+{{- if gt (int $values.autoscaling.minReplicas) (int $values.autoscaling.maxReplicas) }}
+{{- fail (printf "%s.autoscaling.minReplicas=%d must not be more than maxReplicas=%d" $component (int $values.autoscaling.minReplicas) (int $values.autoscaling.maxReplicas)) }}
+{{- end }}
+{{- end }}
+{{- with .Values.reader.autoscaling }}
+{{- if and .enabled (not .cpu.enabled) (not .connections.enabled) }}
+{{- fail "reader.autoscaling needs cpu.enabled or connections.enabled" }}
+{{- end }}
+{{- if and .connections.enabled (gt (int .connections.averageValue) (int $.Values.reader.maxConnections)) }}
+{{- fail (printf "reader.autoscaling.connections.averageValue=%d must not be more than reader.maxConnections=%d" (int .connections.averageValue) (int $.Values.reader.maxConnections)) }}
+{{- end }}
+{{- end }}
+{{- with .Values.reader.drain }}
+{{- if ge (int .periodSeconds) (int .timeoutSeconds) }}
+{{- fail (printf "reader.drain.periodSeconds=%d must be less than timeoutSeconds=%d" (int .periodSeconds) (int .timeoutSeconds)) }}
+{{- end }}
+{{- end }}
+{{- if and .Values.client.enabled (gt (int .Values.client.videos) (int .Values.client.viewers)) }}
+{{- fail (printf "client.videos=%d must not be more than client.viewers=%d" (int .Values.client.videos) (int .Values.client.viewers)) }}
+{{- end }}
+{{- if and .Values.ingress.enabled (not .Values.ingress.hosts) }}
+{{- fail "ingress.hosts must name at least one host when ingress.enabled is true" }}
+{{- end }}
+{{- if and .Values.httpRoute.enabled (not .Values.httpRoute.parentRefs) }}
+{{- fail "httpRoute.parentRefs must name at least one Gateway when httpRoute.enabled is true" }}
+{{- end }}
+{{- end }}
