@@ -1,0 +1,132 @@
+package chart_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+)
+
+type rule struct {
+	Alert, Record, Expr, For string
+	KeepFiringFor            string `json:"keep_firing_for"`
+	Labels, Annotations      map[string]string
+}
+
+type group struct {
+	Name     string
+	Interval string
+	Rules    []rule
+}
+
+// written are the rules as they stand in the file.
+func written(t *testing.T) []group {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(chartDir, "alerts/rules.yaml"))
+	require.NoError(t, err)
+	var rules struct{ Groups []group }
+	require.NoError(t, yaml.UnmarshalStrict(text, &rules))
+	require.NotEmpty(t, rules.Groups)
+	return rules.Groups
+}
+
+func installed(t *testing.T, values string) []group {
+	t.Helper()
+	return one[struct{ Spec struct{ Groups []group } }](t, render(t, values), "PrometheusRule", "livecomments").Spec.Groups
+}
+
+func alerts(groups []group) map[string]rule {
+	found := map[string]rule{}
+	for _, group := range groups {
+		for _, rule := range group.Rules {
+			if rule.Alert != "" {
+				found[rule.Alert] = rule
+			}
+		}
+	}
+	return found
+}
+
+func TestPrometheusScrapesEveryService(t *testing.T) {
+	rendered := render(t, everything)
+	monitor := one[struct {
+		metav1.ObjectMeta `json:"metadata"`
+		Spec              struct {
+			Selector  metav1.LabelSelector
+			Endpoints []struct{ Port, Path, Interval string }
+		}
+	}](t, rendered, "ServiceMonitor", "livecomments")
+	assert.Equal(t, "prometheus", monitor.Labels["release"])
+	require.Len(t, monitor.Spec.Endpoints, 1)
+	assert.Equal(t, "/metrics", monitor.Spec.Endpoints[0].Path)
+	assert.Equal(t, "15s", monitor.Spec.Endpoints[0].Interval)
+
+	var scraped []string
+	services := all[corev1.Service](t, rendered, "Service")
+	for _, name := range sorted(services) {
+		if selects(t, &monitor.Spec.Selector, services[name].Labels) {
+			scraped = append(scraped, name)
+			assert.Equal(t, services[name].Spec.Ports[0].Name, monitor.Spec.Endpoints[0].Port)
+		}
+	}
+	assert.Equal(t, []string{"livecomments-client", "livecomments-comment", "livecomments-reader", "livecomments-statistics"}, scraped)
+}
+
+func TestTheRulesAreThoseOfTheFile(t *testing.T) {
+	assert.Equal(t, written(t), installed(t, "monitoring: {prometheusRule: {enabled: true}}"))
+}
+
+func TestAlertsGetLabels(t *testing.T) {
+	groups := installed(t, "monitoring: {prometheusRule: {enabled: true, alertLabels: {team: video, severity: page}}}")
+	require.Len(t, alerts(groups), len(alerts(written(t))))
+	for _, group := range groups {
+		for _, rule := range group.Rules {
+			if rule.Alert == "" {
+				assert.NotContains(t, rule.Labels, "team", "%s is no alert", rule.Record)
+				continue
+			}
+			assert.Equal(t, "video", rule.Labels["team"], rule.Alert)
+			assert.Equal(t, "page", rule.Labels["severity"], rule.Alert)
+		}
+	}
+}
+
+func TestAlertsCanBeLeftOut(t *testing.T) {
+	found := alerts(installed(t, "monitoring: {prometheusRule: {enabled: true, disabled: [LivecommentsNoReaders, LivecommentsRedisDown]}}"))
+	assert.Len(t, found, len(alerts(written(t)))-2)
+	assert.NotContains(t, found, "LivecommentsNoReaders")
+	assert.NotContains(t, found, "LivecommentsRedisDown")
+
+	// Even all of them: what is recorded stays, for the dashboard.
+	values := "monitoring: {prometheusRule: {enabled: true, disabled: [" + strings.Join(sorted(alerts(written(t))), ", ") + "]}}"
+	assert.Empty(t, alerts(installed(t, values)))
+	server := newAPI(t, kubernetesVersions[0])
+	for _, object := range render(t, values).objects {
+		assert.NoError(t, server.refusal(object))
+	}
+}
+
+func TestTheDashboardArrivesAsItIs(t *testing.T) {
+	dashboard := one[corev1.ConfigMap](t, render(t, "monitoring: {dashboard: {enabled: true, annotations: {grafana_folder: Video}}}"), "ConfigMap", "livecomments-dashboard")
+	assert.Equal(t, "1", dashboard.Labels["grafana_dashboard"])
+	assert.Equal(t, "Video", dashboard.Annotations["grafana_folder"])
+	text, err := os.ReadFile(filepath.Join(chartDir, "dashboards/livecomments.json"))
+	require.NoError(t, err)
+	assert.JSONEq(t, string(text), dashboard.Data["livecomments.json"])
+	assert.True(t, json.Valid(text))
+}
+
+func TestNothingIsMadeForThoseWhoHaveNoOperator(t *testing.T) {
+	rendered := render(t, "")
+	for _, kind := range []string{"ServiceMonitor", "PrometheusRule", "ScaledObject", "HTTPRoute", "Ingress"} {
+		assert.Empty(t, rendered.names(kind), kind)
+	}
+	assert.Equal(t, []string{"livecomments-redis"}, rendered.names("ConfigMap"))
+}

@@ -1,0 +1,276 @@
+package chart_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+)
+
+// end is one of a connection: a pod of the release, or one of another namespace.
+type end struct {
+	namespace string
+	labels    map[string]string
+}
+
+// network is what the policies make of the cluster.
+type network struct {
+	policies map[string]networkingv1.NetworkPolicy
+	ends     map[string]end
+}
+
+func networkOf(t *testing.T, m manifests) network {
+	t.Helper()
+	n := network{all[networkingv1.NetworkPolicy](t, m, "NetworkPolicy"), map[string]end{
+		"gateway":    {"gateway", nil},
+		"prometheus": {"monitoring", nil},
+		"neighbour":  {namespace, map[string]string{"app": "another"}},
+	}}
+	for name, pod := range m.pods(t) {
+		n.ends[name] = end{namespace, pod.Labels}
+	}
+	return n
+}
+
+// connections are those that are allowed, each to the port where its target listens.
+func (n network) connections(t *testing.T, targets ...string) []string {
+	t.Helper()
+	return n.pairs(targets, func(from, to string, port intstr.IntOrString) bool {
+		return n.leaves(t, from, to, port) && n.enters(t, from, to, port)
+	})
+}
+
+func (n network) pairs(targets []string, allows func(from, to string, port intstr.IntOrString) bool) []string {
+	var allowed []string
+	for from := range n.ends {
+		for _, to := range targets {
+			port := intstr.FromString("http")
+			if to == "redis" {
+				port = intstr.FromString("redis")
+			}
+			if from != to && allows(from, to, port) {
+				allowed = append(allowed, from+" to "+to)
+			}
+		}
+	}
+	slices.Sort(allowed)
+	return allowed
+}
+
+func (n network) leaves(t *testing.T, from, to string, port intstr.IntOrString) bool {
+	t.Helper()
+	restricted := false
+	for _, policy := range n.policies {
+		if !slices.Contains(policy.Spec.PolicyTypes, networkingv1.PolicyTypeEgress) || !n.governs(t, policy, from) {
+			continue
+		}
+		restricted = true
+		for _, rule := range policy.Spec.Egress {
+			if admits(rule.Ports, port) && n.among(t, rule.To, to) {
+				return true
+			}
+		}
+	}
+	return !restricted
+}
+
+func (n network) enters(t *testing.T, from, to string, port intstr.IntOrString) bool {
+	t.Helper()
+	restricted := false
+	for _, policy := range n.policies {
+		if !slices.Contains(policy.Spec.PolicyTypes, networkingv1.PolicyTypeIngress) || !n.governs(t, policy, to) {
+			continue
+		}
+		restricted = true
+		for _, rule := range policy.Spec.Ingress {
+			if admits(rule.Ports, port) && n.among(t, rule.From, from) {
+				return true
+			}
+		}
+	}
+	return !restricted
+}
+
+func (n network) governs(t *testing.T, policy networkingv1.NetworkPolicy, name string) bool {
+	t.Helper()
+	return n.ends[name].namespace == namespace && selects(t, &policy.Spec.PodSelector, n.ends[name].labels)
+}
+
+func admits(ports []networkingv1.NetworkPolicyPort, port intstr.IntOrString) bool {
+	return len(ports) == 0 || slices.ContainsFunc(ports, func(p networkingv1.NetworkPolicyPort) bool {
+		return *p.Port == port && *p.Protocol == corev1.ProtocolTCP
+	})
+}
+
+// among tells whether one of the peers, of which none means all, is the end.
+func (n network) among(t *testing.T, peers []networkingv1.NetworkPolicyPeer, name string) bool {
+	t.Helper()
+	end := n.ends[name]
+	return len(peers) == 0 || slices.ContainsFunc(peers, func(peer networkingv1.NetworkPolicyPeer) bool {
+		if peer.IPBlock != nil {
+			return false // pods are never behind one
+		}
+		if peer.NamespaceSelector == nil && end.namespace != namespace {
+			return false
+		}
+		if peer.NamespaceSelector != nil && !selects(t, peer.NamespaceSelector, map[string]string{corev1.LabelMetadataName: end.namespace}) {
+			return false
+		}
+		return peer.PodSelector == nil || selects(t, peer.PodSelector, end.labels)
+	})
+}
+
+func TestPartsReachWhatTheyNeedAndNothingElse(t *testing.T) {
+	n := networkOf(t, render(t, "client: {enabled: true}"))
+	assert.Equal(t, []string{
+		"client to comment", "client to reader", "client to statistics",
+		"comment to redis", "comment to statistics",
+		"gateway to comment", "gateway to reader",
+		"neighbour to comment", "neighbour to reader",
+		"prometheus to comment", "prometheus to reader",
+		"reader to redis", "reader to statistics",
+		"test to comment", "test to reader",
+	}, n.connections(t, "comment", "reader", "statistics", "client", "redis"))
+	// Each side for itself, as if the other had no policy.
+	assert.Equal(t, []string{
+		"client to comment", "client to reader", "client to statistics",
+		"comment to redis", "comment to statistics",
+		"reader to redis", "reader to statistics",
+		"test to comment", "test to reader",
+	}, n.pairs([]string{"comment", "reader", "statistics", "client", "redis"}, func(from, to string, port intstr.IntOrString) bool {
+		return n.ends[from].labels[component] != "" && n.leaves(t, from, to, port)
+	}))
+	assert.Equal(t, []string{
+		"client to statistics", "comment to redis", "comment to statistics", "reader to redis", "reader to statistics",
+	}, n.pairs([]string{"statistics", "client", "redis"}, func(from, to string, port intstr.IntOrString) bool {
+		return n.enters(t, from, to, port)
+	}))
+	assert.Equal(t, []string{"neighbour to gateway", "prometheus to gateway"}, n.connections(t, "gateway"), "nothing of it reaches out")
+}
+
+func TestWhoMayComeInCanBeChosen(t *testing.T) {
+	peer := func(namespace string) string {
+		return "[{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: " + namespace + "}}}]"
+	}
+	others := func(values, target string) []string {
+		var from []string
+		n := networkOf(t, render(t, values))
+		for _, name := range []string{"gateway", "neighbour", "prometheus"} {
+			if slices.Contains(n.connections(t, target), name+" to "+target) {
+				from = append(from, name)
+			}
+		}
+		return from
+	}
+	both := "networkPolicy: {commentFrom: " + peer("gateway") + ", readerFrom: " + peer("gateway") + "}"
+	for _, test := range []struct {
+		values, target string
+		from           []string
+	}{
+		{both, "comment", []string{"gateway"}},
+		{both, "reader", []string{"gateway"}},
+		{both + "\nmonitoring: {serviceMonitor: {enabled: true}}", "reader", []string{"gateway", "neighbour", "prometheus"}},
+		{"networkPolicy: {readerFrom: " + peer("gateway") + ", monitoringFrom: " + peer("monitoring") + "}", "reader", []string{"gateway", "prometheus"}},
+		{"", "statistics", nil},
+		{"networkPolicy: {statisticsFrom: " + peer("gateway") + "}", "statistics", []string{"gateway"}},
+		{"networkPolicy: {monitoringFrom: " + peer("monitoring") + "}", "statistics", []string{"prometheus"}},
+		{"monitoring: {serviceMonitor: {enabled: true}}", "statistics", []string{"gateway", "neighbour", "prometheus"}},
+		{"networkPolicy: {monitoringFrom: " + peer("monitoring") + "}\nclient: {enabled: true}", "client", []string{"prometheus"}},
+		{"networkPolicy: {monitoringFrom: " + peer("monitoring") + "}\nmonitoring: {serviceMonitor: {enabled: true}}", "redis", nil},
+	} {
+		assert.Equal(t, test.from, others(test.values, test.target), "to %s with %s", test.target, test.values)
+	}
+}
+
+func TestEveryPodHasPolicies(t *testing.T) {
+	for set, values := range valueSets {
+		n := networkOf(t, render(t, values))
+		if set == "no network policies, no accounts, no budgets" {
+			assert.Empty(t, n.policies)
+			continue
+		}
+		for name, end := range n.ends {
+			if end.namespace != namespace || name == "neighbour" {
+				continue
+			}
+			assert.False(t, n.leaves(t, name, "gateway", intstr.FromInt32(443)), "%s with %s", name, set)
+			assert.Equal(t, name == "test", n.enters(t, "gateway", name, intstr.FromInt32(443)), "%s with %s", name, set)
+		}
+		for name, policy := range n.policies {
+			governed := 0
+			for pod := range n.ends {
+				if n.governs(t, policy, pod) {
+					governed++
+				}
+			}
+			assert.LessOrEqual(t, governed, 1, "%s with %s", name, set)
+		}
+	}
+}
+
+func TestARedisElsewhereIsReachedAtItsPort(t *testing.T) {
+	n := networkOf(t, render(t, externalURL))
+	for _, name := range []string{"livecomments-from-comment", "livecomments-from-reader"} {
+		egress := n.policies[name].Spec.Egress
+		rule := egress[len(egress)-1]
+		assert.Equal(t, 6380, rule.Ports[0].Port.IntValue())
+		assert.Equal(t, []networkingv1.NetworkPolicyPeer{{IPBlock: &networkingv1.IPBlock{CIDR: "10.1.0.0/16"}}}, rule.To)
+	}
+	anywhere := networkOf(t, render(t, externalSecret))
+	assert.True(t, anywhere.leaves(t, "reader", "gateway", intstr.FromInt32(6379)))
+	assert.False(t, anywhere.leaves(t, "statistics", "gateway", intstr.FromInt32(6379)))
+}
+
+func TestOnlyPostingAndWatchingIsRouted(t *testing.T) {
+	rendered := render(t, everything)
+	services := all[corev1.Service](t, rendered, "Service")
+
+	ingress := one[networkingv1.Ingress](t, rendered, "Ingress", "livecomments").Spec
+	assert.Equal(t, "traefik", *ingress.IngressClassName)
+	assert.Equal(t, []networkingv1.IngressTLS{{Hosts: []string{"live.example.org"}, SecretName: "live-tls"}}, ingress.TLS)
+	require.Len(t, ingress.Rules, 2)
+	for _, rule := range ingress.Rules {
+		routes := map[string]string{}
+		for _, path := range rule.HTTP.Paths {
+			assert.Equal(t, networkingv1.PathTypeExact, *path.PathType)
+			routes[path.Path] = path.Backend.Service.Name
+			assert.Equal(t, services[path.Backend.Service.Name].Spec.Ports[0].Name, path.Backend.Service.Port.Name)
+		}
+		assert.Equal(t, map[string]string{"/comment": "livecomments-comment", "/connect": "livecomments-reader"}, routes)
+	}
+
+	route := one[struct {
+		Spec struct {
+			Hostnames  []string
+			ParentRefs []struct{ Name, Namespace, SectionName string }
+			Rules      []struct {
+				Matches     []struct{ Path struct{ Type, Value string } }
+				BackendRefs []struct {
+					Name string
+					Port int32
+				}
+				Timeouts struct{ Request string }
+			}
+		}
+	}](t, rendered, "HTTPRoute", "livecomments").Spec
+	assert.Equal(t, []string{"live.example.org"}, route.Hostnames)
+	assert.Equal(t, "gateway/public", route.ParentRefs[0].Namespace+"/"+route.ParentRefs[0].Name)
+	routes := map[string]string{}
+	for _, rule := range route.Rules {
+		assert.Equal(t, "Exact", rule.Matches[0].Path.Type)
+		routes[rule.Matches[0].Path.Value] = rule.BackendRefs[0].Name
+		assert.Equal(t, services[rule.BackendRefs[0].Name].Spec.Ports[0].Port, rule.BackendRefs[0].Port)
+		if rule.Matches[0].Path.Value == "/connect" {
+			assert.Equal(t, "0s", rule.Timeouts.Request, "a stream lives as long as the reader says")
+		}
+	}
+	assert.Equal(t, map[string]string{"/comment": "livecomments-comment", "/connect": "livecomments-reader"}, routes)
+
+	for name, service := range all[corev1.Service](t, render(t, ""), "Service") {
+		assert.Contains(t, []corev1.ServiceType{"", corev1.ServiceTypeClusterIP}, service.Spec.Type, "%s is not for outside", name)
+	}
+}

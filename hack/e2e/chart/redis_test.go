@@ -1,0 +1,127 @@
+package chart_test
+
+import (
+	"encoding/base64"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+)
+
+// secretOf is the Secret and the key that a variable comes from.
+func secretOf(t *testing.T, pod corev1.PodTemplateSpec, variable string) string {
+	t.Helper()
+	variables := env(t, pod)
+	require.Contains(t, variables, variable)
+	require.NotNil(t, variables[variable].ValueFrom, variable)
+	reference := variables[variable].ValueFrom.SecretKeyRef
+	return reference.Name + "/" + reference.Key
+}
+
+func TestRedisAsksForAPasswordThatIsMadeUp(t *testing.T) {
+	rendered := render(t, "")
+	assert.Equal(t, []string{"livecomments-redis"}, rendered.names("Secret"))
+	password := one[corev1.Secret](t, rendered, "Secret", "livecomments-redis").Data["password"]
+	assert.Regexp(t, "^[A-Za-z0-9]{32}$", string(password))
+
+	pods := rendered.pods(t)
+	assert.Equal(t, "livecomments-redis/password", secretOf(t, pods["redis"], "REDISCLI_AUTH"))
+	assert.Equal(t, []string{"/etc/redis/redis.conf", "--requirepass", "$(REDISCLI_AUTH)"}, pods["redis"].Spec.Containers[0].Args)
+	for _, name := range []string{"comment", "reader"} {
+		assert.Equal(t, "livecomments-redis/password", secretOf(t, pods[name], "REDIS_PASSWORD"))
+		assert.Equal(t, "livecomments-redis:6379", env(t, pods[name])["REDIS_HOST"].Value)
+	}
+	for _, name := range []string{"statistics", "test"} {
+		assert.NotContains(t, env(t, pods[name]), "REDIS_PASSWORD", "%s does not need it", name)
+	}
+}
+
+func TestAPasswordFromASecretIsUsedEverywhereAndNoneIsMade(t *testing.T) {
+	rendered := render(t, passwordSecret)
+	assert.Empty(t, rendered.names("Secret"))
+	pods := rendered.pods(t)
+	assert.Equal(t, "shared-redis/redis-password", secretOf(t, pods["redis"], "REDISCLI_AUTH"))
+	assert.Equal(t, "shared-redis/redis-password", secretOf(t, pods["comment"], "REDIS_PASSWORD"))
+	assert.Equal(t, "shared-redis/redis-password", secretOf(t, pods["reader"], "REDIS_PASSWORD"))
+}
+
+func TestWithoutAPasswordThereIsNoTraceOfOne(t *testing.T) {
+	rendered := render(t, noPassword)
+	assert.Empty(t, rendered.names("Secret"))
+	pods := rendered.pods(t)
+	assert.Equal(t, []string{"/etc/redis/redis.conf"}, pods["redis"].Spec.Containers[0].Args)
+	for _, name := range []string{"redis", "comment", "reader"} {
+		for variable := range env(t, pods[name]) {
+			assert.NotContains(t, []string{"REDIS_PASSWORD", "REDISCLI_AUTH"}, variable)
+		}
+	}
+}
+
+func TestARedisElsewhereTakesThePlaceOfTheOneHere(t *testing.T) {
+	const url = "rediss://user:p%40ss@redis.example.org:6380/0"
+	rendered := render(t, externalURL)
+	assert.Empty(t, rendered.names("StatefulSet"))
+	assert.NotContains(t, rendered.names("Service"), "livecomments-redis")
+	assert.Equal(t, []string{"livecomments-external-redis"}, rendered.names("Secret"))
+	assert.Equal(t, url, one[corev1.Secret](t, rendered, "Secret", "livecomments-external-redis").StringData["redis-url"])
+	for _, name := range []string{"comment", "reader"} {
+		pod := rendered.pods(t)[name]
+		assert.Equal(t, "livecomments-external-redis/redis-url", secretOf(t, pod, "REDIS_URL"))
+		assert.NotContains(t, env(t, pod), "REDIS_HOST")
+		assert.Empty(t, pod.Spec.Volumes)
+	}
+	for _, object := range rendered.objects {
+		text, err := object.MarshalJSON()
+		require.NoError(t, err)
+		if object.GetKind() != "Secret" {
+			assert.NotContains(t, string(text), "p%40ss", "only the Secret knows it")
+		}
+	}
+
+	rendered = render(t, externalSecret)
+	assert.Empty(t, rendered.names("Secret"))
+	for _, name := range []string{"comment", "reader"} {
+		pod := rendered.pods(t)[name]
+		assert.Equal(t, "shared-redis/url", secretOf(t, pod, "REDIS_URL"))
+		require.Len(t, pod.Spec.Volumes, 1)
+		assert.Equal(t, &corev1.SecretVolumeSource{SecretName: "redis-ca", Items: []corev1.KeyToPath{{Key: "tls.crt", Path: "ca.crt"}}}, pod.Spec.Volumes[0].Secret)
+		mount := pod.Spec.Containers[0].VolumeMounts[0]
+		assert.Equal(t, pod.Spec.Volumes[0].Name, mount.Name)
+		assert.Equal(t, env(t, pod)["SSL_CERT_FILE"].Value, mount.MountPath+"/ca.crt")
+	}
+}
+
+func TestTheConfigurationOfRedisIsWhatTheValuesSay(t *testing.T) {
+	config := func(values string) []string {
+		return strings.Split(strings.TrimSpace(one[corev1.ConfigMap](t, render(t, values), "ConfigMap", "livecomments-redis").Data["redis.conf"]), "\n")
+	}
+	assert.Subset(t, config(""), []string{
+		"appendonly yes", "appendfsync everysec", "maxmemory 1gb", "maxmemory-policy noeviction", `save ""`,
+		"client-output-buffer-limit pubsub 128mb 32mb 60",
+	})
+	assert.Subset(t, config(everything), []string{"appendfsync always", "maxclients 20000", "timeout 0"})
+	assert.NotContains(t, strings.Join(config(""), "\n"), "requirepass", "the password is no configuration")
+}
+
+func TestTheGeneratedPasswordIsAllThatDiffersBetweenTwoRenderings(t *testing.T) {
+	for set, values := range valueSets {
+		first, err := install(load(t), values)
+		require.NoError(t, err)
+		second, err := install(load(t), values)
+		require.NoError(t, err)
+		for i, object := range first.objects {
+			if data, _ := object.Object["data"].(map[string]any); object.GetKind() == "Secret" && data["password"] != nil {
+				for _, rendered := range []manifests{first, second} {
+					data := rendered.objects[i].Object["data"].(map[string]any)
+					_, err := base64.StdEncoding.DecodeString(data["password"].(string))
+					require.NoError(t, err)
+					delete(data, "password")
+				}
+			}
+			assert.Equal(t, object, second.objects[i], set)
+		}
+		assert.Equal(t, first.notes, second.notes)
+	}
+}

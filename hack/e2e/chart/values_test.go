@@ -1,0 +1,151 @@
+package chart_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"sigs.k8s.io/yaml"
+)
+
+func TestBadValuesAreRefusedWithTheReason(t *testing.T) {
+	for values, reason := range map[string]string{
+		// What a schema says.
+		"readers: {replicas: 3}":                                         "additional properties 'readers' not allowed",
+		"reader: {replica: 3}":                                           "at '/reader': additional properties 'replica' not allowed",
+		"reader: {autoscaling: {cpu: {utilization: 70}}}":                "at '/reader/autoscaling/cpu': additional properties 'utilization' not allowed",
+		"reader: {replicas: -1}":                                         "at '/reader/replicas': minimum: got -1, want 0",
+		"reader: {replicas: three}":                                      "at '/reader/replicas': got string, want null or integer",
+		"comment: {replicas: 1.5}":                                       "at '/comment/replicas': got number, want null or integer",
+		"reader: {autoscaling: {minReplicas: 0}}":                        "at '/reader/autoscaling/minReplicas': minimum: got 0, want 1",
+		"reader: {autoscaling: {cpu: {averageUtilization: 101}}}":        "at '/reader/autoscaling/cpu/averageUtilization': maximum: got 101, want 100",
+		"comment: {autoscaling: {averageUtilization: 0}}":                "at '/comment/autoscaling/averageUtilization': minimum: got 0, want 1",
+		"reader: {autoscaling: {connections: {source: prometheus}}}":     "at '/reader/autoscaling/connections/source': value must be one of 'adapter', 'keda'",
+		"reader: {autoscaling: {connections: {prometheusUrl: prom:90}}}": "at '/reader/autoscaling/connections/prometheusUrl': 'prom:90' does not match pattern",
+		"reader: {maxConnections: 0}":                                    "at '/reader/maxConnections': minimum: got 0, want 1",
+		"reader: {heartbeat: 15}":                                        "at '/reader/heartbeat': got number, want string",
+		"reader: {heartbeat: 15 seconds}":                                "at '/reader/heartbeat': '15 seconds' does not match pattern",
+		"reader: {heartbeat: 0s}":                                        "at '/reader/heartbeat': '0s' does not match pattern",
+		"reader: {heartbeat: null}":                                      "at '/reader': missing property 'heartbeat'",
+		"reader: {streamLifetime: 1d}":                                   "at '/reader/streamLifetime': '1d' does not match pattern",
+		"reader: {drain: {timeoutSeconds: 0}}":                           "at '/reader/drain/timeoutSeconds': minimum: got 0, want 1",
+		"reader: {drain: {preStopSeconds: 5s}}":                          "at '/reader/drain/preStopSeconds': got string, want integer",
+		"reader: {corsOrigins: ''}":                                      "at '/reader/corsOrigins': minLength: got 0, want 1",
+		"reader: {service: {type: ExternalName}}":                        "at '/reader/service/type': value must be one of 'ClusterIP', 'NodePort', 'LoadBalancer'",
+		"reader: {service: {port: 65536}}":                               "at '/reader/service/port': maximum: got 65,536, want 65,535",
+		"reader: {service: {type: NodePort, nodePort: 3000}}":            "at '/reader/service/nodePort': minimum: got 3,000, want 30,000",
+		"reader: {service: {nodePort: 30400}}":                           "at '/reader/service/nodePort': got number, want null",
+		"reader: {pdb: {maxUnavailable: 0}}":                             "at '/reader/pdb/maxUnavailable': minimum: got 0, want 1",
+		"reader: {pdb: {maxUnavailable: half}}":                          "at '/reader/pdb/maxUnavailable': 'half' does not match pattern",
+		"reader: {resources: {requests: {cpu: half}}}":                   "at '/reader/resources/requests/cpu': 'half' does not match pattern",
+		"reader: {env: {bufferFrames: 5000}}":                            "at '/reader/env': additional properties 'bufferFrames' not allowed",
+		"reader: {env: {BUFFER_FRAMES: null}}":                           "at '/reader/env/BUFFER_FRAMES': got null",
+		"reader: {env: {BUFFER_FRAMES: [1]}}":                            "at '/reader/env/BUFFER_FRAMES': got array",
+		"reader: {nodeSelector: {a: true}}":                              "at '/reader/nodeSelector/a': got boolean, want string",
+		"reader: {tolerations: {key: a}}":                                "at '/reader/tolerations': got object, want array",
+		"comment: {publishTimeout: soon}":                                "at '/comment/publishTimeout': 'soon' does not match pattern",
+		"history: {length: 0}":                                           "at '/history/length': minimum: got 0, want 1",
+		"history: {length: 100001}":                                      "at '/history/length': maximum: got 100,001, want 100,000",
+		"history: {ttl: 500ms}":                                          "at '/history/ttl': '500ms' does not match pattern",
+		"statistics: {replicas: 2}":                                      "at '/statistics': additional properties 'replicas' not allowed",
+		"statistics: {rateWindow: 0s}":                                   "at '/statistics/rateWindow': '0s' does not match pattern",
+		"client: {viewers: 0}":                                           "at '/client/viewers': minimum: got 0, want 1",
+		"client: {popularity: zip}":                                      "at '/client/popularity': value must be one of 'uniform', 'three-tier', 'zipf'",
+		"client: {connectRate: 0}":                                       "at '/client/connectRate': exclusiveMinimum: got 0, want 0",
+		"client: {commentsPerMinute: -1}":                                "at '/client/commentsPerMinute': minimum: got -1, want 0",
+		"log: {level: trace}":                                            "at '/log/level': value must be one of 'debug', 'info', 'warn', 'error'",
+		"log: {format: text}":                                            "at '/log/format': value must be one of 'json', 'console'",
+		"image: {tag: 1.5}":                                              "at '/image/tag': got number, want string",
+		"image: {pullPolicy: Sometimes}":                                 "at '/image/pullPolicy': value must be one of 'Always', 'IfNotPresent', 'Never'",
+		"image: {pullSecrets: [registry]}":                               "at '/image/pullSecrets/0': got string, want object",
+		"nameOverride: Live":                                             "at '/nameOverride': 'Live' does not match pattern",
+		"fullnameOverride: " + strings.Repeat("a", 41):                   "at '/fullnameOverride': maxLength: got 41, want 40",
+		"commonLabels: {app.kubernetes.io/name: a}":                      "at '/commonLabels/app.kubernetes.io~1name': false schema",
+		"commonLabels: {a: true}":                                        "at '/commonLabels/a': got boolean, want string",
+		"podAnnotations: {a: 1}":                                         "at '/podAnnotations/a': got number, want string",
+		"redis: {maxmemory: 1073741824}":                                 "at '/redis/maxmemory': got number, want string",
+		"redis: {maxmemory: 1Gi}":                                        "at '/redis/maxmemory': '1Gi' does not match pattern",
+		"redis: {persistence: {size: 8gb}}":                              "at '/redis/persistence/size': '8gb' does not match pattern",
+		"redis: {persistence: {appendfsync: sometimes}}":                 "at '/redis/persistence/appendfsync': value must be one of 'everysec', 'always'",
+		"externalRedis: {url: 'http://redis'}":                           "at '/externalRedis/url': 'http://redis' does not match pattern",
+		"networkPolicy: {externalRedis: {port: redis}}":                  "at '/networkPolicy/externalRedis/port': got string, want integer",
+		"networkPolicy: {readerFrom: [10.0.0.0/8]}":                      "at '/networkPolicy/readerFrom/0': got string, want object",
+		"ingress: {enabled: true, hosts: ['https://live.example.org']}":  "at '/ingress/hosts/0': 'https://live.example.org' does not match pattern",
+		"ingress: {enabled: 'yes'}":                                      "at '/ingress/enabled': got string, want boolean",
+		"monitoring: {serviceMonitor: {interval: 15}}":                   "at '/monitoring/serviceMonitor/interval': got number, want string",
+		"monitoring: {prometheusRule: {alertLabels: {a-b: c}}}":          "at '/monitoring/prometheusRule/alertLabels': additional properties 'a-b' not allowed",
+		"tests: {seconds: 0}":                                            "at '/tests/seconds': minimum: got 0, want 1",
+		// What does not go together.
+		"redis: {enabled: false}":                                                     "externalRedis.url or externalRedis.existingSecret must be set when redis.enabled is false",
+		"externalRedis: {url: 'redis://redis'}":                                       "externalRedis is set, but redis.enabled is true: set redis.enabled to false to use it",
+		"externalRedis: {existingSecret: redis}":                                      "externalRedis is set, but redis.enabled is true",
+		"reader: {autoscaling: {minReplicas: 21}}":                                    "reader.autoscaling.minReplicas=21 must not be more than maxReplicas=20",
+		"comment: {autoscaling: {maxReplicas: 1}}":                                    "comment.autoscaling.minReplicas=2 must not be more than maxReplicas=1",
+		"reader: {autoscaling: {cpu: {enabled: false}}}":                              "reader.autoscaling needs cpu.enabled or connections.enabled",
+		"reader: {maxConnections: 5000, autoscaling: {connections: {enabled: true}}}": "reader.autoscaling.connections.averageValue=6000 must not be more than reader.maxConnections=5000",
+		"reader: {drain: {periodSeconds: 45}}":                                        "reader.drain.periodSeconds=45 must be less than timeoutSeconds=45",
+		"client: {enabled: true, videos: 301}":                                        "client.videos=301 must not be more than client.viewers=300",
+		"ingress: {enabled: true}":                                                    "ingress.hosts must name at least one host when ingress.enabled is true",
+		"httpRoute: {enabled: true}":                                                  "httpRoute.parentRefs must name at least one Gateway when httpRoute.enabled is true",
+	} {
+		t.Run(values, func(t *testing.T) {
+			_, err := install(load(t), values)
+			require.ErrorContains(t, err, reason)
+		})
+	}
+}
+
+func TestTheExamplesOfTheREADMEAreValues(t *testing.T) {
+	readme, err := os.ReadFile(filepath.Join(chartDir, "README.md"))
+	require.NoError(t, err)
+	examples := regexp.MustCompile("(?s)\n```yaml\n(.*?)```\n").FindAllStringSubmatch(string(readme), -1)
+	require.NotEmpty(t, examples)
+	for _, example := range examples {
+		if strings.HasPrefix(example[1], "prometheus:") {
+			continue // those of prometheus-adapter
+		}
+		_, err := install(load(t), example[1])
+		require.NoError(t, err, example[1])
+	}
+}
+
+func TestTheSchemaHasEveryValueAndNothingElse(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(chartDir, "values.schema.json"))
+	require.NoError(t, err)
+	var schema map[string]any
+	require.NoError(t, json.Unmarshal(text, &schema))
+	text, err = os.ReadFile(filepath.Join(chartDir, "values.yaml"))
+	require.NoError(t, err)
+	var values map[string]any
+	require.NoError(t, yaml.Unmarshal(text, &values))
+	// For the condition of a chart that this one is a part of.
+	values["enabled"] = true
+
+	compare(t, "", values, schema, schema["definitions"].(map[string]any))
+}
+
+func compare(t *testing.T, path string, values, schema, definitions map[string]any) {
+	t.Helper()
+	properties, described := schema["properties"].(map[string]any)
+	if schema["additionalProperties"] != false || schema["patternProperties"] != nil || !described {
+		// Names are the operator's, or Kubernetes'.
+		return
+	}
+	assert.ElementsMatch(t, sorted(values), sorted(properties), "of %s/", path)
+	for key, value := range values {
+		property, _ := properties[key].(map[string]any)
+		if name, referred := property["$ref"].(string); referred {
+			property = definitions[strings.TrimPrefix(name, "#/definitions/")].(map[string]any)
+		}
+		assert.True(t, property["type"] != nil || property["enum"] != nil, "%s/%s may be anything", path, key)
+		if values, nested := value.(map[string]any); nested {
+			assert.Equal(t, "object", property["type"], "of %s/%s", path, key)
+			compare(t, path+"/"+key, values, property, definitions)
+		}
+	}
+}

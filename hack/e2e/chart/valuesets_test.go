@@ -1,0 +1,119 @@
+package chart_test
+
+// everything is all that the chart can make at once. What excludes each other is in sets of its own.
+const everything = `
+commonLabels: {team: video}
+podAnnotations: {example.org/restarted: "1"}
+image: {tag: 1.2.3, pullSecrets: [{name: registry}]}
+serviceAccount: {annotations: {example.org/role: video}}
+comment:
+  autoscaling: {enabled: true}
+  env: {BODY_LIMIT: 1048576}
+  nodeSelector: {kubernetes.io/arch: amd64}
+  tolerations: [{key: video, operator: Exists, effect: NoSchedule}]
+  affinity: {podAntiAffinity: {preferredDuringSchedulingIgnoredDuringExecution: [{weight: 1, podAffinityTerm: {topologyKey: kubernetes.io/hostname}}]}}
+  topologySpreadConstraints: [{maxSkew: 1, topologyKey: kubernetes.io/hostname, whenUnsatisfiable: DoNotSchedule}]
+  priorityClassName: high
+  pdb: {maxUnavailable: 50%}
+  service: {type: LoadBalancer, annotations: {example.org/lb: "true"}}
+reader:
+  autoscaling: {connections: {enabled: true}}
+  service: {type: NodePort, nodePort: 30400}
+  env: {BUFFER_FRAMES: 5000, RETRY: 2s}
+statistics:
+  service: {port: 80}
+client: {enabled: true, env: {VIDEO_PREFIX: load-}}
+redis:
+  persistence: {storageClassName: fast, appendfsync: always}
+  extraConfig: |
+    maxclients 20000
+    timeout 0
+networkPolicy:
+  commentFrom: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: gateway}}}]
+  statisticsFrom: [{ipBlock: {cidr: 10.0.0.0/8}}]
+  dnsTo: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: kube-system}}}]
+ingress:
+  enabled: true
+  className: traefik
+  annotations: {example.org/timeout: "3600"}
+  hosts: [live.example.org, "*.live.example.org"]
+  tls: [{hosts: [live.example.org], secretName: live-tls}]
+httpRoute:
+  enabled: true
+  parentRefs: [{name: public, namespace: gateway, sectionName: https}]
+  hostnames: [live.example.org]
+  annotations: {example.org/note: live}
+monitoring:
+  serviceMonitor: {enabled: true, labels: {release: prometheus}}
+  prometheusRule: {enabled: true, labels: {release: prometheus}, alertLabels: {team: video}}
+  dashboard: {enabled: true, annotations: {grafana_folder: Video}}
+`
+
+const (
+	keda = `
+reader: {autoscaling: {connections: {enabled: true, source: keda}}}`
+	byHand = `
+comment: {replicas: null}
+reader: {replicas: null, autoscaling: {enabled: false}}
+client: {enabled: true, replicas: null}`
+	externalURL = `
+redis: {enabled: false}
+externalRedis: {url: "rediss://user:p%40ss@redis.example.org:6380/0"}
+networkPolicy: {externalRedis: {port: 6380, to: [{ipBlock: {cidr: 10.1.0.0/16}}]}}`
+	externalSecret = `
+redis: {enabled: false}
+externalRedis: {existingSecret: shared-redis, existingSecretKey: url, tls: {caSecret: redis-ca, caSecretKey: tls.crt}}`
+	passwordSecret = `
+redis: {auth: {existingSecret: shared-redis, existingSecretKey: redis-password}}`
+	noPassword = `
+redis: {auth: {enabled: false}}`
+)
+
+// valueSets are those that operators choose, as they stand in their files.
+var valueSets = map[string]string{
+	"the defaults":               "",
+	"everything":                 everything,
+	"KEDA scales by connections": keda,
+	"KEDA scales by connections alone": `
+reader:
+  maxConnections: 2000000
+  autoscaling: {cpu: {enabled: false}, connections: {enabled: true, source: keda, averageValue: 1000000}}`,
+	"the adapter's metric alone": `
+reader: {autoscaling: {cpu: {enabled: false}, connections: {enabled: true}}}`,
+	"scaled by hand": byHand,
+	"one of each": `
+comment: {replicas: 1}
+reader: {replicas: 1, autoscaling: {enabled: false}}`,
+	"none, and no time to drain": `
+comment: {replicas: 0, drain: {preStopSeconds: 0}}
+reader: {replicas: 0, autoscaling: {enabled: false}, drain: {preStopSeconds: 0, periodSeconds: 0}}`,
+	"a Redis elsewhere by its URL":                                externalURL,
+	"a Redis elsewhere by a Secret, with an authority of its own": externalSecret,
+	"a password from a Secret":                                    passwordSecret,
+	"no password":                                                 noPassword,
+	"no network policies, no accounts, no budgets": `
+networkPolicy: {enabled: false}
+serviceAccount: {create: false}
+comment: {pdb: {enabled: false}}
+reader: {pdb: {enabled: false}}`,
+	"images from elsewhere": `
+comment: {image: "example.org/comment@sha256:0123456789012345678901234567890123456789012345678901234567890123"}
+reader: {image: "example.org:5000/reader:latest"}
+statistics: {image: statistics}
+client: {image: client}
+redis: {image: {repository: localhost/redis, tag: "8.0"}}`,
+	"a part of another chart": `
+enabled: true
+global: {imageRegistry: example.org}
+fullnameOverride: live
+nameOverride: comments`,
+	"KEDA with its own behavior": `
+reader: {autoscaling: {behavior: null, connections: {enabled: true, source: keda}}}`,
+	"objects taken away by null": `
+image: {pullSecrets: null, tag: null}
+comment: {resources: null, env: null, nodeSelector: null, tolerations: null, affinity: null, topologySpreadConstraints: null}
+reader: {resources: null, autoscaling: {behavior: null}, priorityClassName: null, service: {annotations: null}}
+redis: {resources: null, extraConfig: null, auth: {existingSecret: null}}
+networkPolicy: {commentFrom: null, readerFrom: null, statisticsFrom: null, monitoringFrom: null, dnsTo: null}
+monitoring: {prometheusRule: {enabled: true, alertLabels: null, disabled: null, labels: null}}`,
+}
