@@ -2,6 +2,8 @@
 MODULES  := $(patsubst %/go.mod,%,$(shell find services hack -name go.mod -not -path '*/testdata/*' | sort))
 SERVICES := client comment lab reader statistics
 PACKAGES  = $(addsuffix /...,$(shell go list -m -f '{{.Dir}}'))
+# The chart's tests and the end-to-end tests have targets of their own: Kubernetes' libraries take minutes to compile.
+TESTED    = $(filter-out $(CURDIR)/hack/%,$(PACKAGES))
 BIN      := $(CURDIR)/bin
 # gin's MessagePack is not used, and compiling it takes a third of a first build.
 export GOFLAGS := $(shell go env GOFLAGS) -tags=nomsgpack
@@ -9,7 +11,7 @@ export GOFLAGS := $(shell go env GOFLAGS) -tags=nomsgpack
 .DEFAULT_GOAL := help
 .PHONY: help
 help: ## Show this list.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: ## Run the whole system here: every service, an embedded Redis, three viewers. ARGS="--viewers 1000 --videos 100" for more.
@@ -20,18 +22,18 @@ run: ## Run the whole system here: every service, an embedded Redis, three viewe
 
 .PHONY: test
 test: prepare ## Test everything with the race detector, against the embedded Redis and a real one.
-	go test -race -timeout 10m $(PACKAGES)
+	go test -race -timeout 10m $(TESTED)
 
 .PHONY: build
 build: ## Build every service into bin/.
 	go build -trimpath -o $(BIN)/ $(addprefix ./services/,$(SERVICES))
 
 .PHONY: lint
-lint: tools ## Check form and style.
+lint: $(BIN)/golangci-lint ## Check form and style.
 	$(BIN)/golangci-lint run $(PACKAGES)
 
 .PHONY: format
-format: tools ## Bring the code into its form.
+format: $(BIN)/golangci-lint ## Bring the code into its form.
 	$(BIN)/golangci-lint fmt $(PACKAGES)
 
 .PHONY: modules
@@ -55,13 +57,81 @@ fuzz: ## Fuzz the parsers for half a minute each.
 readme: ## Write the configuration tables of the README from the services' settings.
 	go run ./services/lab settings --write README.md
 
+.PHONY: chart
+chart: $(BIN)/helm $(BIN)/helm-docs ## Check the chart: lint, rendered under several Kubernetes versions, alerts, README.
+	@hack/prepare promtool
+	$(BIN)/helm lint --strict charts/livecomments
+	for values in k8s/values-*.yaml; do $(BIN)/helm lint --quiet --strict charts/livecomments --values $$values || exit 1; done
+	go test ./hack/e2e/chart/...
+	promtool check rules charts/livecomments/alerts/rules.yaml
+	promtool test rules charts/livecomments/alerts/rules_test.yaml
+	@$(call helm-docs,--dry-run) | diff charts/livecomments/README.md - || { echo "make chart-readme brings charts/livecomments/README.md up to date" >&2; exit 1; }
+
+.PHONY: chart-readme
+chart-readme: $(BIN)/helm-docs ## Write the chart's README from its values.
+	@$(call helm-docs,)
+
+helm-docs = $(BIN)/helm-docs --log-level warning --chart-search-root charts --template-files README.md.gotmpl --sort-values-order file $(1)
+
+.PHONY: workflows
+workflows: ## Check the GitHub workflows.
+	go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+
+.PHONY: images
+images: ## Compile the services and wrap each in an image; the Docker engine must run.
+	hack/images
+
+# A local node image where it is at hand, else the one of kind's own release.
+KIND_NODE_IMAGE ?= $(shell docker image inspect kindest/node:v1.34.4 >/dev/null 2>&1 && echo kindest/node:v1.34.4)
+# Where Redis' image is at hand under a local name, no registry is asked for it.
+OFFLINE ?= $(shell docker image inspect localhost/redis:8.0 >/dev/null 2>&1 && echo true)
+CLUSTER := livecomments
+
+.PHONY: kind-up
+kind-up: $(BIN)/kind ## Make a kind cluster of three nodes, with metrics-server; nothing when it is there.
+	@$(BIN)/kind get clusters --quiet | grep -qx $(CLUSTER) || \
+	  $(BIN)/kind create cluster --name $(CLUSTER) --config k8s/kind.yaml --wait 120s $(addprefix --image ,$(KIND_NODE_IMAGE))
+	@docker exec -i $(CLUSTER)-control-plane kubectl --kubeconfig /etc/kubernetes/admin.conf apply -f - < k8s/metrics-server.yaml >/dev/null
+
+.PHONY: deploy
+deploy: $(BIN)/kind $(BIN)/helm ## Build, and install or upgrade the chart on that cluster, with 300 simulated viewers.
+	hack/images $(CLUSTER)
+	$(BIN)/helm upgrade livecomments charts/livecomments --install --kube-context kind-$(CLUSTER) --namespace livecomments --create-namespace \
+	  --values k8s/values-kind.yaml $(if $(OFFLINE),--values k8s/values-offline.yaml) --values bin/images/values.yaml --wait --timeout 3m >/dev/null
+	@docker exec $(CLUSTER)-control-plane kubectl --kubeconfig /etc/kubernetes/admin.conf --namespace livecomments get pods
+	@echo; echo "All pods are ready. Open http://localhost:5000/statistics, or watch and comment:"
+	@echo "  curl -N 'http://localhost:4000/connect?userid=me&videoid=demo'"
+	@echo "  curl http://localhost:3000/comment -d '{\"userid\":\"me\",\"videoid\":\"demo\",\"comment\":\"hello\"}'"
+	@echo "Scale the readers: kubectl --context kind-$(CLUSTER) -n livecomments scale deployment/livecomments-reader --replicas=6"
+
+.PHONY: kind-down
+kind-down: $(BIN)/kind ## Delete that cluster, and all that is in it.
+	$(BIN)/kind delete cluster --name $(CLUSTER)
+
+.PHONY: e2e
+e2e: ## Test end to end on a kind cluster of its own: E2E_KEEP=true keeps it, E2E_CLUSTER names another.
+	hack/images
+	cd hack/e2e && KIND_NODE_IMAGE=$(KIND_NODE_IMAGE) E2E_OFFLINE=$(OFFLINE) go test -tags=e2e,nomsgpack -count=1 -timeout 30m -v .
+
 .PHONY: tools
-tools: ## Build the tools of hack/tools into bin/.
-	@cd hack/tools && GOWORK=off GOBIN=$(BIN) go install tool
+tools: $(addprefix $(BIN)/,golangci-lint helm helm-docs kind) ## Build the tools of hack/tools into bin/.
+
+# Helm renders for the Kubernetes whose libraries it was made of, when no cluster is asked; its own build sets that.
+K8S_MINOR = $(shell cd hack/tools && GOWORK=off go list -m -f '{{.Version}}' k8s.io/client-go | cut -d. -f2)
+HELM_MINOR = $(foreach of,chartutil lint/rules,-X helm.sh/helm/v3/pkg/$(of).k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/$(of).k8sVersionMinor=$(K8S_MINOR))
+
+# Each tool is a file, so that a target builds no more than it needs.
+$(BIN)/golangci-lint: TOOL = github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+$(BIN)/helm: TOOL = -ldflags '$(HELM_MINOR)' helm.sh/helm/v3/cmd/helm
+$(BIN)/helm-docs: TOOL = github.com/norwoodj/helm-docs/cmd/helm-docs
+$(BIN)/kind: TOOL = sigs.k8s.io/kind
+$(addprefix $(BIN)/,golangci-lint helm helm-docs kind): hack/tools/go.mod
+	@echo "building $(@F)"
+	@cd hack/tools && GOWORK=off go build -o $@ $(TOOL)
 
 .PHONY: prepare
 prepare: ## Install what the tests need and do not find: redis-server, a C compiler.
-	@hack/prepare
+	@hack/prepare redis-server cc
 
 .PHONY: clean
 clean: ## Remove what was built.
