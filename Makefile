@@ -62,9 +62,13 @@ chart: $(BIN)/helm $(BIN)/helm-docs ## Check the chart: lint, rendered under sev
 	@hack/prepare promtool
 	$(BIN)/helm lint --strict charts/livecomments
 	for values in k8s/values-*.yaml; do $(BIN)/helm lint --quiet --strict charts/livecomments --values $$values || exit 1; done
-	go test ./hack/e2e/chart/...
+# Not from the cache, which does not see that files outside the module have changed.
+	go test -count=1 ./hack/e2e/chart/...
 	promtool check rules charts/livecomments/alerts/rules.yaml
 	promtool test rules charts/livecomments/alerts/rules_test.yaml
+	$(BIN)/helm template livecomments charts/livecomments --namespace x --set monitoring.prometheusRule.enabled=true \
+	  --show-only templates/monitoring/prometheusrule.yaml | sed -e '1,/^spec:/d' -e 's/^  //' > $(BIN)/rules.yaml
+	promtool check rules $(BIN)/rules.yaml
 	@$(call helm-docs,--dry-run) | diff charts/livecomments/README.md - || { echo "make chart-readme brings charts/livecomments/README.md up to date" >&2; exit 1; }
 
 .PHONY: chart-readme
@@ -103,6 +107,10 @@ deploy: $(BIN)/kind $(BIN)/helm ## Build, and install or upgrade the chart on th
 	@echo "  curl -N 'http://localhost:4000/connect?userid=me&videoid=demo'"
 	@echo "  curl http://localhost:3000/comment -d '{\"userid\":\"me\",\"videoid\":\"demo\",\"comment\":\"hello\"}'"
 	@echo "Scale the readers: kubectl --context kind-$(CLUSTER) -n livecomments scale deployment/livecomments-reader --replicas=6"
+
+.PHONY: kind-logs
+kind-logs: $(BIN)/kind ## Write the logs of that cluster's nodes and pods to bin/e2e-logs.
+	$(BIN)/kind export logs --name $(CLUSTER) $(BIN)/e2e-logs
 
 .PHONY: kind-down
 kind-down: $(BIN)/kind ## Delete that cluster, and all that is in it.

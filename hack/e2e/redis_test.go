@@ -75,8 +75,11 @@ func redisIsClosed(t *testing.T, s *system) {
 	// It may call whomever it likes: what keeps it out must be Redis' own policy.
 	require.NoError(t, s.Kube.NetworkingV1().NetworkPolicies(strangerNamespace).Delete(t.Context(), "deny-all", metav1.DeleteOptions{}))
 	// Policies reach a new pod after a moment.
-	ping := []string{"sh", "-c", "for i in 1 2 3 4 5; do timeout 5 redis-cli -h livecomments-redis.livecomments.svc.cluster.local ping; sleep 1; done"}
+	ping := []string{"sh", "-c", "getent hosts livecomments-redis.livecomments.svc.cluster.local; for i in 1 2 3 4 5; do timeout 5 redis-cli -h livecomments-redis.livecomments.svc.cluster.local ping; sleep 1; done"}
 	stranger := s.says(t, s.redisPod(t, strangerNamespace, "stranger", nil, ping...))
+	service, err := s.Kube.CoreV1().Services(namespace).Get(t.Context(), "livecomments-redis", metav1.GetOptions{})
+	require.NoError(t, err)
+	assert.Contains(t, stranger, service.Spec.ClusterIP, "it knows where Redis is")
 	assert.NotContains(t, stranger, "NOAUTH")
 	assert.NotContains(t, stranger, "PONG")
 

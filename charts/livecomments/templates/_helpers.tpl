@@ -83,12 +83,14 @@ affinity:
 {{- end }}
 {{- end }}
 
-{{/* Security of a pod: the uid of its image's user. */}}
+{{/* Security of a pod that runs as a user; null leaves the user to the cluster. */}}
 {{- define "livecomments.podSecurity" -}}
 runAsNonRoot: true
-runAsUser: {{ . }}
-runAsGroup: {{ . }}
-fsGroup: {{ . }}
+{{- if not (kindIs "invalid" .) }}
+runAsUser: {{ int . }}
+runAsGroup: {{ int . }}
+fsGroup: {{ int . }}
+{{- end }}
 fsGroupChangePolicy: OnRootMismatch
 seccompProfile:
   type: RuntimeDefault
@@ -172,6 +174,9 @@ livenessProbe:
 {{- if .Values.externalRedis.tls.caSecret }}
 - name: SSL_CERT_FILE
   value: /etc/redis-ca/ca.crt
+# Go reads a folder beside the file, where the image has the public authorities.
+- name: SSL_CERT_DIR
+  value: /etc/redis-ca
 {{- end }}
 {{- end }}
 - name: HISTORY_LENGTH
@@ -196,6 +201,15 @@ livenessProbe:
     items: [{key: {{ .Values.externalRedis.tls.caSecretKey }}, path: ca.crt}]
 {{- end }}
 
+{{/* Port of Redis, for the policies: what is set, or that of an external URL, or the usual one. */}}
+{{- define "livecomments.redis.port" -}}
+{{- $port := .Values.networkPolicy.externalRedis.port }}
+{{- if and (kindIs "invalid" $port) .Values.externalRedis.url }}
+{{- $port = regexFind ":[0-9]+$" (urlParse .Values.externalRedis.url).host | trimPrefix ":" }}
+{{- end }}
+{{- int ($port | default 6379) }}
+{{- end }}
+
 {{- define "livecomments.redis.secret" -}}
 {{- .Values.redis.auth.existingSecret | default (printf "%s-redis" (include "livecomments.fullname" .)) }}
 {{- end }}
@@ -212,10 +226,10 @@ livenessProbe:
 {{- end }}
 {{- end }}
 
-{{/* Whether more than one pod of a component can run: (dict "values" .Values.reader). */}}
+{{/* Whether more than one pod of a component can run; called with its values. */}}
 {{- define "livecomments.several" -}}
 {{- if .autoscaling.enabled }}
-{{- if gt (int .autoscaling.minReplicas) 1 }}true{{ end }}
+{{- if gt (int .autoscaling.maxReplicas) 1 }}true{{ end }}
 {{- else if or (kindIs "invalid" .replicas) (gt (int .replicas) 1) }}true{{ end }}
 {{- end }}
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -79,8 +80,19 @@ func TestPrometheusScrapesEveryService(t *testing.T) {
 	assert.Equal(t, []string{"livecomments-client", "livecomments-comment", "livecomments-reader", "livecomments-statistics"}, scraped)
 }
 
-func TestTheRulesAreThoseOfTheFile(t *testing.T) {
-	assert.Equal(t, written(t), installed(t, "monitoring: {prometheusRule: {enabled: true}}"))
+func TestTheRulesAreThoseOfTheFileForThisNamespace(t *testing.T) {
+	groups := installed(t, "monitoring: {prometheusRule: {enabled: true}}")
+	metrics := regexp.MustCompile(`\b(?:livecomments|process)_[a-z0-9_]+(?::[a-z0-9_]+)?(.)?`)
+	for _, group := range groups {
+		for i := range group.Rules {
+			expr := &group.Rules[i].Expr
+			for _, metric := range metrics.FindAllStringSubmatch(*expr, -1) {
+				assert.Equal(t, "{", metric[1], "%s in %s is of every namespace", metric[0], *expr)
+			}
+			*expr = strings.NewReplacer(`{namespace="videos"}`, "", `namespace="videos", `, "").Replace(*expr)
+		}
+	}
+	assert.Equal(t, written(t), groups)
 }
 
 func TestAlertsGetLabels(t *testing.T) {

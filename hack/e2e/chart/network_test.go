@@ -36,6 +36,9 @@ func networkOf(t *testing.T, m manifests) network {
 	return n
 }
 
+// listens are the ports of the containers. Policies name them by number, because some networks take a name for any port.
+var listens = map[string]int32{"comment": 3000, "reader": 4000, "statistics": 5000, "client": 6100, "redis": 6379}
+
 // connections are those that are allowed, each to the port where its target listens.
 func (n network) connections(t *testing.T, targets ...string) []string {
 	t.Helper()
@@ -48,10 +51,7 @@ func (n network) pairs(targets []string, allows func(from, to string, port intst
 	var allowed []string
 	for from := range n.ends {
 		for _, to := range targets {
-			port := intstr.FromString("http")
-			if to == "redis" {
-				port = intstr.FromString("redis")
-			}
+			port := intstr.FromInt32(listens[to])
 			if from != to && allows(from, to, port) {
 				allowed = append(allowed, from+" to "+to)
 			}
@@ -220,6 +220,9 @@ func TestARedisElsewhereIsReachedAtItsPort(t *testing.T) {
 		assert.Equal(t, 6380, rule.Ports[0].Port.IntValue())
 		assert.Equal(t, []networkingv1.NetworkPolicyPeer{{IPBlock: &networkingv1.IPBlock{CIDR: "10.1.0.0/16"}}}, rule.To)
 	}
+	byURL := networkOf(t, render(t, "{redis: {enabled: false}, externalRedis: {url: 'redis://redis.example.org:7000/1'}}"))
+	assert.True(t, byURL.leaves(t, "reader", "gateway", intstr.FromInt32(7000)), "the URL says it")
+	assert.False(t, byURL.leaves(t, "reader", "gateway", intstr.FromInt32(6379)))
 	anywhere := networkOf(t, render(t, externalSecret))
 	assert.True(t, anywhere.leaves(t, "reader", "gateway", intstr.FromInt32(6379)))
 	assert.False(t, anywhere.leaves(t, "statistics", "gateway", intstr.FromInt32(6379)))

@@ -90,6 +90,7 @@ func TestARedisElsewhereTakesThePlaceOfTheOneHere(t *testing.T) {
 		mount := pod.Spec.Containers[0].VolumeMounts[0]
 		assert.Equal(t, pod.Spec.Volumes[0].Name, mount.Name)
 		assert.Equal(t, env(t, pod)["SSL_CERT_FILE"].Value, mount.MountPath+"/ca.crt")
+		assert.Equal(t, env(t, pod)["SSL_CERT_DIR"].Value, mount.MountPath, "no other authority is trusted")
 	}
 }
 

@@ -112,7 +112,7 @@ reader: {autoscaling: {behavior: null, connections: {enabled: true, source: keda
 	"objects taken away by null": `
 image: {pullSecrets: null, tag: null}
 comment: {resources: null, env: null, nodeSelector: null, tolerations: null, affinity: null, topologySpreadConstraints: null}
-reader: {resources: null, autoscaling: {behavior: null}, priorityClassName: null, service: {annotations: null}}
+reader: {resources: null, autoscaling: {enabled: false, behavior: null}, priorityClassName: null, service: {annotations: null}}
 redis: {resources: null, extraConfig: null, auth: {existingSecret: null}}
 networkPolicy: {commentFrom: null, readerFrom: null, statisticsFrom: null, monitoringFrom: null, dnsTo: null}
 monitoring: {prometheusRule: {enabled: true, alertLabels: null, disabled: null, labels: null}}`,

@@ -36,7 +36,8 @@ func TestTheNumberOfPodsIsTheChartsUnlessAnAutoscalerOrAHandHasIt(t *testing.T) 
 		{byHand, nil, nil, nil, []string{"livecomments-comment", "livecomments-reader"}},
 		{"{comment: {replicas: 1}, reader: {replicas: 1, autoscaling: {enabled: false}}}", ptr.To[int32](1), ptr.To[int32](1), nil, nil},
 		{"{comment: {replicas: 0}, reader: {replicas: 0, autoscaling: {enabled: false}}}", ptr.To[int32](0), ptr.To[int32](0), nil, nil},
-		{"{comment: {replicas: 5}, reader: {replicas: 5, autoscaling: {minReplicas: 1}}}", ptr.To[int32](5), nil, []string{"livecomments-reader"}, []string{"livecomments-comment"}},
+		{"{comment: {replicas: 5}, reader: {replicas: 5, autoscaling: {minReplicas: 1}}}", ptr.To[int32](5), nil, []string{"livecomments-reader"}, []string{"livecomments-comment", "livecomments-reader"}},
+		{"{reader: {autoscaling: {minReplicas: 1, maxReplicas: 1}}}", ptr.To[int32](2), nil, []string{"livecomments-reader"}, []string{"livecomments-comment"}},
 		{"{comment: {pdb: {enabled: false}}, reader: {pdb: {enabled: false}}}", ptr.To[int32](2), nil, []string{"livecomments-reader"}, nil},
 	} {
 		t.Run(test.values, func(t *testing.T) {
@@ -235,7 +236,7 @@ func TestEverySettingInThePodsIsOneThatTheServiceHas(t *testing.T) {
 			}
 			known := settings(t, name)
 			if set == "a Redis elsewhere by a Secret, with an authority of its own" && (name == "comment" || name == "reader") {
-				known = append(known, "SSL_CERT_FILE") // which Go reads
+				known = append(known, "SSL_CERT_FILE", "SSL_CERT_DIR") // which Go reads
 			}
 			if given[name] == nil {
 				given[name] = map[string]bool{}
@@ -299,7 +300,7 @@ func TestTheImagesAreThoseOfTheRelease(t *testing.T) {
 		"reader":     "ghcr.io/livecomments/livecomments/reader:" + version,
 		"statistics": "ghcr.io/livecomments/livecomments/statistics:" + version,
 		"test":       "ghcr.io/livecomments/livecomments/client:" + version,
-		"redis":      "docker.io/library/redis:8.0.2",
+		"redis":      "docker.io/library/redis:8.6.4",
 	}, images(""))
 	assert.Equal(t, "example.org/live/reader:main", images("image: {repository: example.org/live, tag: main}")["reader"])
 	assert.Equal(t, "client", images(valueSets["images from elsewhere"])["test"])
