@@ -18,9 +18,17 @@ const (
 	// ThreeTier has few stars and a long tail: beyond the one viewer that each video has, 1 % of the videos have 50 % of the
 	// viewers, 9 % have 30 %, 90 % have 20 %.
 	ThreeTier Distribution = "three-tier"
-	// Zipf makes a video's audience inversely proportional to its rank (Zipf's law with exponent 1).
+	// Zipf makes a video's audience inversely proportional to a power of its rank (Zipf's law). The exponent is the one by which
+	// the first video has CelebrityShare of all viewers: 0.91 for 90,000 videos. With so few videos that an even part is
+	// more than that, it is 1.
 	Zipf Distribution = "zipf"
 )
+
+// CelebrityShare is the part of all viewers that watches the most popular video of Zipf.
+const CelebrityShare = 0.05
+
+// Distributions lists the distributions in the order in which they are compared.
+var Distributions = []Distribution{Uniform, ThreeTier, Zipf}
 
 // Audiences returns how many of the viewers watch each video. Every video has at least one, and they sum to viewers. It
 // fails when there are fewer viewers than videos, no video at all, or no such distribution.
@@ -31,14 +39,14 @@ func Audiences(distribution Distribution, videos, viewers int) ([]int, error) {
 	if viewers < videos {
 		return nil, fmt.Errorf("%d videos need at least as many viewers, not %d", videos, viewers)
 	}
-	weights, err := weights(distribution, videos)
+	weights, err := weights(distribution, videos, viewers)
 	if err != nil {
 		return nil, err
 	}
 	return apportion(weights, viewers), nil
 }
 
-func weights(distribution Distribution, videos int) ([]float64, error) {
+func weights(distribution Distribution, videos, viewers int) ([]float64, error) {
 	weights := make([]float64, videos)
 	switch distribution {
 	case Uniform:
@@ -46,8 +54,9 @@ func weights(distribution Distribution, videos int) ([]float64, error) {
 			weights[i] = 1
 		}
 	case Zipf:
+		exponent := Exponent(videos, viewers)
 		for i := range weights {
-			weights[i] = 1 / float64(i+1)
+			weights[i] = math.Pow(float64(i+1), -exponent)
 		}
 	case ThreeTier:
 		first := int(math.Ceil(0.01 * float64(videos)))
@@ -64,6 +73,29 @@ func weights(distribution Distribution, videos int) ([]float64, error) {
 		return nil, fmt.Errorf("popularity must be %s, %s or %s, not %q", Uniform, ThreeTier, Zipf, distribution)
 	}
 	return weights, nil
+}
+
+// Exponent is that of Zipf for so many videos and viewers, found by bisection.
+func Exponent(videos, viewers int) float64 {
+	// Beyond the one viewer that each video has, this part of the rest makes the first video CelebrityShare of all.
+	rest := float64(viewers - videos)
+	wanted := (CelebrityShare*float64(viewers) - 1) / rest
+	if rest == 0 || wanted <= 1/float64(videos) {
+		return 1
+	}
+	low, high := 0.0, 10.0
+	for range 50 {
+		exponent, sum := (low+high)/2, 0.0
+		for rank := range videos {
+			sum += math.Pow(float64(rank+1), -exponent)
+		}
+		if 1/sum < wanted {
+			low = exponent
+		} else {
+			high = exponent
+		}
+	}
+	return low
 }
 
 // apportion divides viewers by the largest remainder (Hamilton's method), after one for each video.

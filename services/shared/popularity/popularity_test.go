@@ -1,6 +1,7 @@
 package popularity_test
 
 import (
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -19,7 +20,7 @@ func sum(numbers []int) (total int) {
 }
 
 func TestAudiencesSumToTheViewersAndEveryVideoHasOne(t *testing.T) {
-	for _, distribution := range []popularity.Distribution{popularity.Uniform, popularity.ThreeTier, popularity.Zipf} {
+	for _, distribution := range popularity.Distributions {
 		for _, size := range []struct{ videos, viewers int }{{1, 1}, {1, 1000}, {2, 3}, {7, 7}, {100, 1000}, {90_000, 2_000_000}} {
 			audiences, err := popularity.Audiences(distribution, size.videos, size.viewers)
 			require.NoError(t, err)
@@ -45,9 +46,20 @@ func TestTheDistributionsHaveTheirShapes(t *testing.T) {
 
 	zipf, err := popularity.Audiences(popularity.Zipf, videos, viewers)
 	require.NoError(t, err)
+	exponent := popularity.Exponent(videos, viewers)
 	for _, rank := range []int{2, 10, 100} {
-		assert.InEpsilon(t, float64(zipf[0]-1)/float64(rank), float64(zipf[rank-1]-1), 0.01, "rank %d", rank)
+		assert.InEpsilon(t, float64(zipf[0]-1)/math.Pow(float64(rank), exponent), float64(zipf[rank-1]-1), 0.01, "rank %d", rank)
 	}
+}
+
+func TestTheCelebrityOfZipfHasFivePercent(t *testing.T) {
+	for _, size := range []struct{ videos, viewers int }{{90_000, 2_000_000}, {1000, 22_000}, {100, 2500}} {
+		zipf, err := popularity.Audiences(popularity.Zipf, size.videos, size.viewers)
+		require.NoError(t, err)
+		assert.InDelta(t, 0.05*float64(size.viewers), zipf[0], 1, "%v", size)
+	}
+	assert.InDelta(t, 1, popularity.Exponent(5, 1000), 0, "five videos have a fifth each, and more with less evenness")
+	assert.InDelta(t, 1, popularity.Exponent(50, 50), 0, "one viewer each")
 }
 
 func TestImpossibleAudiencesAreRefused(t *testing.T) {
