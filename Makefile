@@ -20,6 +20,18 @@ run: ## Run the whole system here: every service, an embedded Redis, three viewe
 	@GOGC=400 go build -gcflags=all=-dwarf=false -ldflags=-s -o $(BIN)/lab ./services/lab
 	@exec $(BIN)/lab up $(ARGS)
 
+.PHONY: simulate
+simulate: ## Simulate 2,000,000 viewers of 90,000 videos under every placement strategy, and write bin/report.html. ARGS=--help lists the flags.
+	@go build -o $(BIN)/lab ./services/lab
+	@$(BIN)/lab simulate --report $(BIN)/report.html $(ARGS)
+
+.PHONY: report
+report: ## Check in headless Chromium that the simulation's report opens without a complaint.
+	@hack/prepare chromium
+	@go build -o $(BIN)/lab ./services/lab
+	@$(BIN)/lab simulate --videos 2000 --viewers 50000 --readers 3,14,50 --report $(BIN)/check.html >/dev/null
+	services/lab/simulate/report/check $(BIN)/check.html
+
 .PHONY: test
 test: prepare ## Test everything with the race detector, against the embedded Redis and a real one.
 	go test -race -timeout 10m $(TESTED)

@@ -12,12 +12,14 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/livecomments/livecomments/services/lab/settings"
+	"github.com/livecomments/livecomments/services/lab/simulate"
 	"github.com/livecomments/livecomments/services/lab/up"
 	"github.com/livecomments/livecomments/services/shared/config"
 )
 
 var cli struct {
 	Up       up.Command       `cmd:"" help:"Run every service in this process, with simulated viewers, and show what flows."`
+	Simulate simulate.Command `cmd:"" help:"Place every viewer of a full-scale scene by each strategy, and count what every reader takes in."`
 	Settings settings.Command `cmd:"" help:"List the environment variables of every service, in Markdown."`
 }
 

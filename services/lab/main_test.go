@@ -8,7 +8,22 @@ import (
 
 func TestABadCommandLineIsExitStatus2(t *testing.T) {
 	for _, args := range [][]string{
-		{}, {"down"}, {"up", "--readers=x"}, {"up", "--readers=0"}, {"up", "--popularity=normal"}, {"up", "--viewers=1"}, {"up", "--redis-url=nonsense", "--comment-port=0", "--reader-port=0", "--statistics-port=0"}, {"up", "surplus"}, {"settings", "--write=nowhere.md"},
+		{},
+		{"down"},
+		{"settings", "--write=nowhere.md"},
+		{"up", "--readers=x"},
+		{"up", "--readers=0"},
+		{"up", "--popularity=normal"},
+		{"up", "--viewers=1"},
+		{"up", "surplus"},
+		{"up", "--redis-url=nonsense", "--comment-port=0", "--reader-port=0", "--statistics-port=0"},
+		{"simulate", "--readers=0"},
+		{"simulate", "--viewers=-5"},
+		{"simulate", "--viewers", "-5"},
+		{"simulate", "--strategies=nearest"},
+		{"simulate", "--popularity=normal"},
+		{"simulate", "--videos=11", "--viewers=10"},
+		{"simulate", "--json", "--csv"},
 	} {
 		assert.Equal(t, 2, run(args), "%v", args)
 	}
