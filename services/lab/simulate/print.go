@@ -63,7 +63,7 @@ func printCSV(out io.Writer, results []Result) error {
 
 func printTables(out io.Writer, output *Output) error {
 	scene := output.Scene
-	_, err := fmt.Fprintf(out, "%s videos, %s viewers, %g comments a minute from each: %s comments a second\n",
+	_, err := fmt.Fprintf(out, "%s videos, %s viewers; comments: %g a minute from each, %s a second from all\n",
 		thousands(float64(scene.Videos)), thousands(float64(scene.Viewers)), scene.CommentsPerMinute, thousands(scene.commentsPerSecond()))
 	if err != nil {
 		return err
