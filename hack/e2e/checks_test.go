@@ -22,6 +22,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
+
+	"github.com/livecomments/livecomments/hack/e2e/cluster"
 )
 
 var errStillThere = errors.New("it is still there")
@@ -270,7 +272,7 @@ func redisDeleted(t *testing.T, s *system) {
 }
 
 // everythingIn names all that is in a namespace, but for what comes and goes by itself.
-func (c *testCluster) everythingIn(t *testing.T, namespace string) map[string]bool {
+func everythingIn(t *testing.T, c *cluster.Cluster, namespace string) map[string]bool {
 	t.Helper()
 	lists, err := c.Kube.Discovery().ServerPreferredNamespacedResources()
 	require.NoError(t, err)
@@ -294,12 +296,12 @@ func (c *testCluster) everythingIn(t *testing.T, namespace string) map[string]bo
 	return names
 }
 
-func uninstall(t *testing.T, s *system, c *testCluster, snapshot map[string]bool) {
+func uninstall(t *testing.T, s *system, snapshot map[string]bool) {
 	require.NoError(t, s.release.Uninstall(patience))
 	const volume = "PersistentVolumeClaim/data-livecomments-redis-0"
 	await(t, time.Minute, func() error {
 		var left []string
-		for name := range c.everythingIn(t, namespace) {
+		for name := range everythingIn(t, s.Cluster, namespace) {
 			if !snapshot[name] && name != volume {
 				left = append(left, name)
 			}
@@ -309,7 +311,7 @@ func uninstall(t *testing.T, s *system, c *testCluster, snapshot map[string]bool
 		}
 		return nil
 	})
-	assert.True(t, c.everythingIn(t, namespace)[volume], "the volume with the comments is kept")
+	assert.True(t, everythingIn(t, s.Cluster, namespace)[volume], "the volume with the comments is kept")
 }
 
 func (s *system) podsIn(t *testing.T, namespace string) []corev1.Pod {

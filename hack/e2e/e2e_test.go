@@ -32,8 +32,8 @@ const (
 // KIND_NODE_IMAGE, or kind's own choice.
 func TestOnKubernetes(t *testing.T) {
 	c := ensureCluster(t)
-	snapshot := c.everythingIn(t, namespace)
-	s := &system{Cluster: c.Cluster, images: images(t, filepath.Join(root, "bin/images/values.yaml"))}
+	snapshot := everythingIn(t, c, namespace)
+	s := &system{Cluster: c, images: images(t, filepath.Join(root, "bin/images/values.yaml"))}
 	require.NoError(t, c.LoadImages(t.Context(), slices.Collect(maps.Values(s.images))...))
 
 	for _, check := range []struct {
@@ -54,7 +54,7 @@ func TestOnKubernetes(t *testing.T) {
 		{"while the Redis pod is deleted posts are answered 201 or 503, and no 201 is lost", redisDeleted, false},
 		{"the autoscaler adds readers under load, an upgrade of the chart keeps them, the password and the volume, and it takes them away again", autoscaling, false},
 		{"a Redis of one's own is used over TLS", externalRedis, false},
-		{"uninstall leaves nothing but the Redis volume", func(t *testing.T, s *system) { uninstall(t, s, c, snapshot) }, false},
+		{"uninstall leaves nothing but the Redis volume", func(t *testing.T, s *system) { uninstall(t, s, snapshot) }, false},
 	} {
 		began := time.Now()
 		passed := t.Run(check.name, func(t *testing.T) { check.run(t, s) })
@@ -65,10 +65,7 @@ func TestOnKubernetes(t *testing.T) {
 	}
 }
 
-// testCluster is a cluster and what tells it apart from other tests' runs.
-type testCluster struct{ *cluster.Cluster }
-
-func ensureCluster(t *testing.T) *testCluster {
+func ensureCluster(t *testing.T) *cluster.Cluster {
 	t.Helper()
 	name := cmp.Or(os.Getenv("E2E_CLUSTER"), "livecomments-e2e")
 	began := time.Now()
@@ -110,7 +107,7 @@ func ensureCluster(t *testing.T) *testCluster {
 	nodes, err := c.Kube.CoreV1().Nodes().List(t.Context(), metav1.ListOptions{})
 	require.NoError(t, err)
 	t.Logf("cluster %s: Kubernetes %s on %d nodes, ready after %s", name, version.GitVersion, len(nodes.Items), time.Since(began).Round(time.Second))
-	return &testCluster{c}
+	return c
 }
 
 func valueFiles() []string {

@@ -11,9 +11,6 @@
 {{- if gt (int $values.autoscaling.minReplicas) (int $values.autoscaling.maxReplicas) }}
 {{- fail (printf "%s.autoscaling.minReplicas=%d must not be more than maxReplicas=%d" $component (int $values.autoscaling.minReplicas) (int $values.autoscaling.maxReplicas)) }}
 {{- end }}
-{{- end }}
-{{- range $component := list "comment" "reader" }}
-{{- $values := index $.Values $component }}
 {{- $byCPU := dig "cpu" "enabled" true $values.autoscaling }}
 {{- if and $values.autoscaling.enabled $byCPU (not (dig "requests" "cpu" "" ($values.resources | default dict))) }}
 {{- fail (printf "%s.resources.requests.cpu must be set when %s.autoscaling goes by CPU, which is in percent of it" $component $component) }}

@@ -63,14 +63,25 @@ func (n network) pairs(targets []string, allows func(from, to string, port intst
 
 func (n network) leaves(t *testing.T, from, to string, port intstr.IntOrString) bool {
 	t.Helper()
+	return n.passes(t, networkingv1.PolicyTypeEgress, from, to, port)
+}
+
+func (n network) enters(t *testing.T, from, to string, port intstr.IntOrString) bool {
+	t.Helper()
+	return n.passes(t, networkingv1.PolicyTypeIngress, to, from, port)
+}
+
+// passes tells whether the policies of a pod let it and another speak, in the direction as that pod sees it.
+func (n network) passes(t *testing.T, direction networkingv1.PolicyType, pod, other string, port intstr.IntOrString) bool {
+	t.Helper()
 	restricted := false
 	for _, policy := range n.policies {
-		if !slices.Contains(policy.Spec.PolicyTypes, networkingv1.PolicyTypeEgress) || !n.governs(t, policy, from) {
+		if !slices.Contains(policy.Spec.PolicyTypes, direction) || !n.governs(t, policy, pod) {
 			continue
 		}
 		restricted = true
-		for _, rule := range policy.Spec.Egress {
-			if admits(rule.Ports, port) && n.among(t, rule.To, to) {
+		for _, rule := range rules(policy, direction) {
+			if admits(rule.Ports, port) && n.among(t, rule.To, other) {
 				return true
 			}
 		}
@@ -78,21 +89,16 @@ func (n network) leaves(t *testing.T, from, to string, port intstr.IntOrString) 
 	return !restricted
 }
 
-func (n network) enters(t *testing.T, from, to string, port intstr.IntOrString) bool {
-	t.Helper()
-	restricted := false
-	for _, policy := range n.policies {
-		if !slices.Contains(policy.Spec.PolicyTypes, networkingv1.PolicyTypeIngress) || !n.governs(t, policy, to) {
-			continue
-		}
-		restricted = true
-		for _, rule := range policy.Spec.Ingress {
-			if admits(rule.Ports, port) && n.among(t, rule.From, from) {
-				return true
-			}
-		}
+// rules of a policy in one direction, written as those of the other where they come in: To is whom the pod may speak with.
+func rules(policy networkingv1.NetworkPolicy, direction networkingv1.PolicyType) []networkingv1.NetworkPolicyEgressRule {
+	if direction == networkingv1.PolicyTypeEgress {
+		return policy.Spec.Egress
 	}
-	return !restricted
+	var incoming []networkingv1.NetworkPolicyEgressRule
+	for _, rule := range policy.Spec.Ingress {
+		incoming = append(incoming, networkingv1.NetworkPolicyEgressRule{Ports: rule.Ports, To: rule.From})
+	}
+	return incoming
 }
 
 func (n network) governs(t *testing.T, policy networkingv1.NetworkPolicy, name string) bool {
