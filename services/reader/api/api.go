@@ -15,6 +15,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"go.uber.org/zap"
 
+	"github.com/livecomments/livecomments/services/reader/fanout"
 	"github.com/livecomments/livecomments/services/reader/feed"
 	"github.com/livecomments/livecomments/services/shared/broker"
 	"github.com/livecomments/livecomments/services/shared/comment"
@@ -46,12 +47,11 @@ type api struct {
 	log      *zap.Logger
 	instance string
 	feed     *feed.Feed
+	engine   *fanout.Engine
 	draining <-chan struct{}
 	metrics  *metrics
 
-	admitted    atomic.Int64 // streams and those who wait for one
-	connections atomic.Int64 // streams
-	sent, gaps  atomic.Uint64
+	admitted atomic.Int64 // streams and those who wait for one
 }
 
 // Run serves the Reader API until ctx ends, and returns when all of it has stopped.
@@ -72,6 +72,11 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	defer func() { _ = redis.Close() }()
 	a := &api{cfg: cfg, log: srv.Log, instance: srv.Instance, feed: feed.New(cfg.Feed, redis, srv.Log), draining: srv.Draining()}
+	if a.engine, err = fanout.New(fanout.Options{
+		Heartbeat: cfg.Heartbeat, WriteTimeout: cfg.WriteTimeout, Lifetime: cfg.StreamLifetime, DrainPeriod: cfg.DrainPeriod, Retry: a.retry,
+	}); err != nil {
+		return err
+	}
 	a.metrics = newMetrics(a)
 	a.metrics.register(srv.Registry)
 	a.feed.Register(srv.Registry)
@@ -81,11 +86,13 @@ func Run(ctx context.Context, cfg Config) error {
 			_ = tcp.SetWriteBuffer(sendBuffer)
 		}
 	})
+	srv.Hold(a.engine)
 	srv.Engine.GET("/connect", a.connectGet)
 	srv.Engine.POST("/connect", a.connectPost)
 	srv.Get("/health", a.health)
 	return srv.Run(ctx,
 		srv.ReadyAfter("Redis", redis.Await),
+		a.engine.Run,
 		a.feed.Run,
 		func(ctx context.Context) {
 			statistics.Report(ctx, cfg.Statistics, srv.Log, statistics.ReaderPath, a.report)
@@ -126,27 +133,32 @@ func (a *api) connect(c *gin.Context, viewer request) {
 		a.unavailable(c, "this reader holds as many streams as it may; try again")
 		return
 	}
-	defer a.admitted.Add(-1)
+	place, leave, err := a.join(c, viewer.VideoID, position)
+	if err != nil {
+		a.admitted.Add(-1)
+		return
+	}
+	a.stream(c, viewer, position, place, func() {
+		leave()
+		a.admitted.Add(-1)
+	})
+}
+
+// join adds the viewer to its video, or answers why it cannot.
+func (a *api) join(c *gin.Context, video string, position feed.Position) (place fanout.Place, leave func(), err error) {
 	select {
 	case <-a.draining:
 		a.metrics.refused.WithLabelValues("draining").Inc()
 		a.unavailable(c, "this reader is stopping; try again")
-		return
+		return place, nil, context.Canceled
 	default:
 	}
-	joined, err := a.feed.Join(c.Request.Context(), viewer.VideoID, position)
-	if errors.Is(err, context.Canceled) {
-		return // the viewer has not waited
-	}
-	if err != nil {
+	place, leave, err = a.feed.Join(c.Request.Context(), video, position)
+	if err != nil && !errors.Is(err, context.Canceled) { // else the viewer has not waited
 		a.metrics.refused.WithLabelValues("redis").Inc()
 		a.unavailable(c, "the comments of this video cannot be had because Redis did not give them; try again")
-		return
 	}
-	defer joined.Close()
-	a.connections.Add(1)
-	defer a.connections.Add(-1)
-	begin(a, c, viewer, joined, position).run(c.Request.Context())
+	return place, leave, err
 }
 
 // validate checks what a viewer asks for and finds out where it wants to start. The header comes before the query: a
@@ -197,14 +209,15 @@ func (a *api) retry() time.Duration {
 
 func (a *api) health(c *gin.Context) {
 	topics, _ := a.feed.Topics(0)
-	server.JSON(c, http.StatusOK, gin.H{"status": "ok", "instance": a.instance, "connections": a.connections.Load(), "topics": topics})
+	server.JSON(c, http.StatusOK, gin.H{"status": "ok", "instance": a.instance, "connections": a.engine.Stats().Open, "topics": topics})
 }
 
 func (a *api) report(context.Context) []any {
 	count, topics := a.feed.Topics(statistics.ListCap)
+	streams := a.engine.Stats()
 	return []any{statistics.ReaderReport{
-		InstanceID: a.instance, ActiveConnections: int(a.connections.Load()),
+		InstanceID: a.instance, ActiveConnections: int(streams.Open),
 		SubscribedTopics: topics, SubscribedTopicCount: count,
-		MessagesReceived: a.feed.Received(), MessagesSent: a.sent.Load(), Gaps: a.gaps.Load(),
+		MessagesReceived: a.feed.Received(), MessagesSent: streams.Comments, Gaps: streams.Gaps,
 	}}
 }

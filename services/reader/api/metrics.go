@@ -1,47 +1,52 @@
 package api
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/livecomments/livecomments/services/reader/fanout"
+)
 
 type metrics struct {
-	connections prometheus.GaugeFunc
-	capacity    prometheus.Gauge
-	sent, gaps  prometheus.CounterFunc
-	refused     *prometheus.CounterVec
-	ended       *prometheus.CounterVec
+	figures []prometheus.Collector
+	refused *prometheus.CounterVec
+	ended   map[fanout.Reason]prometheus.Counter
 }
 
 func newMetrics(a *api) *metrics {
+	gauge := func(name, help string, read func(fanout.Stats) int64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "livecomments_reader_" + name, Help: help},
+			func() float64 { return float64(read(a.engine.Stats())) })
+	}
+	counter := func(name, help string, read func(fanout.Stats) uint64) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "livecomments_reader_" + name, Help: help},
+			func() float64 { return float64(read(a.engine.Stats())) })
+	}
 	m := &metrics{
-		capacity: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "livecomments_reader_max_connections", Help: "Streams that this reader holds at the most.",
-		}),
-		connections: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "livecomments_reader_connections", Help: "Open streams.",
-		}, func() float64 { return float64(a.connections.Load()) }),
-		sent: prometheus.NewCounterFunc(prometheus.CounterOpts{
-			Name: "livecomments_reader_messages_sent_total", Help: "Comments written to viewers.",
-		}, func() float64 { return float64(a.sent.Load()) }),
-		gaps: prometheus.NewCounterFunc(prometheus.CounterOpts{
-			Name: "livecomments_reader_gaps_total", Help: "Times that a viewer was told of comments it cannot be given.",
-		}, func() float64 { return float64(a.gaps.Load()) }),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "livecomments_reader_streams_refused_total", Help: "Streams answered 503, by reason: full, draining or redis.",
 		}, []string{"reason"}),
-		ended: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "livecomments_reader_streams_ended_total", Help: "Streams that ended, by reason: left, slow, lifetime or drain.",
-		}, []string{"reason"}),
+		ended: map[fanout.Reason]prometheus.Counter{},
 	}
-	m.capacity.Set(float64(a.cfg.MaxConnections))
+	ended := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "livecomments_reader_streams_ended_total", Help: "Streams that ended, by reason: left, slow, lifetime or drain.",
+	}, []string{"reason"})
 	// A counter that is not there yet would hide its first event from rate().
 	for _, reason := range []string{"full", "draining", "redis"} {
 		m.refused.WithLabelValues(reason)
 	}
-	for _, reason := range []string{"left", "slow", "lifetime", "drain"} {
-		m.ended.WithLabelValues(reason)
+	for _, reason := range fanout.Reasons {
+		m.ended[reason] = ended.WithLabelValues(string(reason))
+	}
+	m.figures = []prometheus.Collector{
+		m.refused, ended,
+		gauge("connections", "Open streams.", func(s fanout.Stats) int64 { return s.Open }),
+		gauge("max_connections", "Streams that this reader holds at the most.", func(fanout.Stats) int64 { return a.cfg.MaxConnections }),
+		gauge("waiting_connections", "Open streams whose viewers are behind: their sockets take no more for now.", func(s fanout.Stats) int64 { return s.Waiting }),
+		counter("messages_sent_total", "Comments written to viewers.", func(s fanout.Stats) uint64 { return s.Comments }),
+		counter("writes_total", "System calls that wrote to viewers; one may carry many comments.", func(s fanout.Stats) uint64 { return s.Writes }),
+		counter("gaps_total", "Times that a viewer was told of comments it cannot be given.", func(s fanout.Stats) uint64 { return s.Gaps }),
 	}
 	return m
 }
 
-func (m *metrics) register(registry *prometheus.Registry) {
-	registry.MustRegister(m.connections, m.capacity, m.sent, m.gaps, m.refused, m.ended)
-}
+func (m *metrics) register(registry *prometheus.Registry) { registry.MustRegister(m.figures...) }

@@ -1,221 +1,165 @@
-// Package fanout gives the comments of one video to all its viewers on this reader.
+// Package fanout writes the comments of every video to all its viewers on this reader. It is the reader's hot path.
 //
-// A Topic keeps the recent frames once, in the order of their ids; a viewer is a cursor into them:
+//	  feed                 Topic: a ring of frames                     writer, one a core
+//	                                                         ┌──────────────────────────────────────┐
+//	Publish(frame) ──►  │ 41 │ 42 │ 43 │ 44 │ 45 │ ──dirty──►│ rotation of parts; of each, in turn, │
+//	                      ▲              ▲         ▲         │ some streams:                        │
+//	                      │              │         │         │   frames after cursor ──► write(2) ──┼──► viewers
+//	                  replaying     one behind  has all      └──────────────────────────────────────┘
+//	                      └──── cursors of streams ┘            ▲ writable, left          │ would block
+//	                                                            └──────── epoll ◄─────────┘
 //
-//	Publish ──►  [ 7  8  9 10 11 ]  frames, shared by all
-//	               ▲        ▲  ▲
-//	               │        │  └── a viewer that has everything
-//	               │        └───── a viewer that is one behind
-//	               └────────────── floor: what came before is no longer here
+// A comment is encoded once, into a Frame that all its viewers share. A stream has no queue and no goroutine: it is a
+// cursor into its topic's ring, and belongs to one writer. A part is those streams of a topic that one writer has. A
+// publish marks the topic's parts as dirty and goes on; each writer takes its dirty parts in turn, some streams at a time,
+// so that a video with many viewers does not hold up the others. A stream is given everything after its cursor in one
+// write: when comments come faster than a writer gets round, every write carries several, and load itself makes the
+// batches, while on a quiet video a comment is written as soon as it comes. Replay is the same with a cursor that starts
+// further back.
 //
-// Nothing is queued for a viewer, so one that is slow costs no memory and delays nobody. One that falls below the floor
-// is moved to the newest frame and told that there is a gap. Resuming where an earlier stream ended is the same: a cursor
-// that starts further back.
+// Writes never wait. What a socket does not take is kept as a place in a shared frame, and goes on when the kernel says that
+// the socket is writable. A stream whose cursor falls out of the ring is told of the gap and moved to the newest frame; one
+// that takes nothing for the write timeout is cut. epoll reports a viewer that has left, so no write is needed to notice.
+// On other systems than Linux, and for connections that are not sockets, goroutines take the place of epoll.
 package fanout
 
 import (
-	"slices"
+	"context"
+	"net"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
-
-	"github.com/livecomments/livecomments/services/shared/comment"
 )
 
-// Frame is one event, encoded as it goes to every viewer.
-type Frame struct {
-	ID    comment.ID
-	Bytes []byte
-	// Gap marks an event that announces lost comments instead of bringing one.
-	Gap bool
+// Options says how long things may take.
+type Options struct {
+	// Heartbeat is how long a stream may be quiet before it is sent a comment line.
+	Heartbeat time.Duration
+	// WriteTimeout is how long a viewer may take nothing, while there is something to take, before it is cut.
+	WriteTimeout time.Duration
+	// Lifetime ends a stream after 80 to 100 % of it; 0 for no limit.
+	Lifetime time.Duration
+	// DrainPeriod is the time over which Drain spreads the ends of the streams.
+	DrainPeriod time.Duration
+	// Retry is asked how long a viewer whose stream ends should wait before it connects again.
+	Retry func() time.Duration
 }
 
-// Limits bound what a Topic keeps for viewers that are behind.
-type Limits struct {
-	// Frames is the most that are kept.
-	Frames int
-	// Age is how long a frame is kept at the most, so that quiet videos hold no memory.
-	Age time.Duration
+// Reason says why a stream ended.
+type Reason string
+
+// The reasons, as the metrics name them.
+const (
+	Left     Reason = "left"
+	Slow     Reason = "slow"
+	Lifetime Reason = "lifetime"
+	Drain    Reason = "drain"
+)
+
+// Reasons are all of them.
+var Reasons = []Reason{Left, Slow, Lifetime, Drain}
+
+// share is how many streams of a topic go to one writer before the next has its share: the few viewers of a small video
+// cost one writer's attention a comment, the many of a large one have that of all.
+const share = 64
+
+// Engine holds a reader's streams. It is safe for concurrent use.
+type Engine struct {
+	options Options
+	began   time.Time
+	writers []*writer
+	open    atomic.Int64
 }
 
-// Topic is one video on one reader. It is safe for concurrent use.
-type Topic struct {
-	limits Limits
-
-	mu     sync.Mutex
-	frames []Frame     // ascending by ID
-	came   []time.Time // when each of frames was published
-	// All that was published with an ID above floor, up to head, is in frames.
-	floor, head comment.ID
-	viewers     map[*Viewer]struct{}
-	// room is how many frames may be kept until roomy, because a Fill brought more than the limit.
-	room  int
-	roomy time.Time
+// Stats is what an Engine has done since its start, and how its streams are now.
+type Stats struct {
+	// Comments and Gaps were written to viewers; Writes is the system calls that wrote anything.
+	Comments, Gaps, Writes uint64
+	// Open is the streams, Waiting those of them whose sockets take no more for now.
+	Open, Waiting int64
 }
 
-// NewTopic makes a topic that holds frames, ascending by ID and with nothing left out after floor.
-func NewTopic(limits Limits, floor comment.ID, frames []Frame) *Topic {
-	t := &Topic{limits: limits, floor: floor, head: floor, viewers: map[*Viewer]struct{}{}}
-	t.Publish(frames...)
-	return t
+// New makes an engine with a writer for each core. It holds the kernel's resources until Run has returned.
+func New(options Options) (*Engine, error) {
+	e := &Engine{options: options, began: time.Now()}
+	for range runtime.GOMAXPROCS(0) {
+		w, err := newWriter(e)
+		if err != nil {
+			e.close()
+			return nil, err
+		}
+		e.writers = append(e.writers, w)
+	}
+	return e, nil
 }
 
-// Publish appends frames, ascending by ID, and wakes the viewers. Frames that are not later than the head are known and
-// passed over.
-func (t *Topic) Publish(frames ...Frame) { t.publish(frames, false) }
+// Run writes until ctx ends; then it closes all streams that are left.
+func (e *Engine) Run(ctx context.Context) {
+	var tasks sync.WaitGroup
+	for _, w := range e.writers {
+		tasks.Go(func() { w.poller.run(w.signal) })
+		tasks.Go(func() { w.run(ctx) })
+	}
+	tasks.Wait()
+}
 
-// Fill is Publish for what was missed: none of it is dropped for being more than the limit before the viewers had their
-// chance at it.
-func (t *Topic) Fill(frames ...Frame) { t.publish(frames, true) }
+func (e *Engine) close() {
+	for _, w := range e.writers {
+		w.poller.close()
+	}
+}
 
-func (t *Topic) publish(frames []Frame, fill bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	now, before := time.Now(), len(t.frames)
-	for _, frame := range frames {
-		if frame.ID.After(t.head) {
-			t.frames, t.came, t.head = append(t.frames, frame), append(t.came, now), frame.ID
+// Serve makes connection a stream that starts with opening and goes on from place. The connection is the engine's from now
+// on. When the stream has ended, ended is called, by a writer, which must not be kept waiting.
+func (e *Engine) Serve(connection net.Conn, place Place, opening []byte, ended func(Reason)) {
+	w := e.writerOf(place.topic)
+	e.serve(w, newSocket(connection, w), place, opening, ended)
+}
+
+func (e *Engine) serve(w *writer, socket socket, place Place, opening []byte, ended func(Reason)) {
+	e.open.Add(1)
+	w.join(&stream{
+		topic: place.topic, cursor: place.At, epoch: place.epoch, gap: place.Gap, rest: opening, socket: socket, ended: ended,
+	})
+}
+
+// writerOf is the writer for the next stream of a topic.
+func (e *Engine) writerOf(t *Topic) *writer {
+	return e.writers[(t.home+t.joined.Add(1)/share)%uint64(len(e.writers))]
+}
+
+// Drain begins to end all streams, spread over the drain period.
+func (e *Engine) Drain() {
+	for _, w := range e.writers {
+		w.beginDrain()
+	}
+}
+
+// Await returns how many streams are left: when none is, or when ctx ends.
+func (e *Engine) Await(ctx context.Context) int {
+	poll := time.NewTicker(5 * time.Millisecond)
+	defer poll.Stop()
+	for e.open.Load() > 0 && ctx.Err() == nil {
+		select {
+		case <-poll.C:
+		case <-ctx.Done():
 		}
 	}
-	if len(t.frames) == before {
-		return
-	}
-	if fill {
-		t.room, t.roomy = len(t.frames), now.Add(t.limits.Age)
-	}
-	t.trim(now)
-	for viewer := range t.viewers {
-		viewer.rouse()
-	}
+	return int(e.open.Load())
 }
 
-// Trim lets frames go that have passed the age limit.
-func (t *Topic) Trim() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.trim(time.Now())
-}
-
-func (t *Topic) trim(now time.Time) {
-	if now.After(t.roomy) {
-		t.room = 0
+// Stats sums up the writers.
+func (e *Engine) Stats() Stats {
+	sum := Stats{Open: e.open.Load()}
+	for _, w := range e.writers {
+		sum.Comments += w.comments.Load()
+		sum.Gaps += w.gaps.Load()
+		sum.Writes += w.writes.Load()
+		sum.Waiting += w.waiting.Load()
 	}
-	drop := max(0, len(t.frames)-max(t.limits.Frames, t.room))
-	for drop < len(t.frames) && now.Sub(t.came[drop]) > t.limits.Age {
-		drop++
-	}
-	if drop > 0 {
-		t.floor = t.frames[drop-1].ID
-		t.frames, t.came = slices.Delete(t.frames, 0, drop), slices.Delete(t.came, 0, drop)
-	}
-	if len(t.frames) == 0 {
-		t.frames, t.came = nil, nil
-	}
+	return sum
 }
 
-// Rewind makes head the newest frame although later ones were published: the history that those belonged to is lost, and
-// the ids of the next comments may be smaller. Every viewer is told of a gap.
-func (t *Topic) Rewind(head comment.ID) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.frames, t.came, t.floor, t.head = nil, nil, head, head
-	for viewer := range t.viewers {
-		viewer.cursor, viewer.lost = head, true
-		viewer.rouse()
-	}
-}
-
-// Head is the ID of the newest frame.
-func (t *Topic) Head() comment.ID {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.head
-}
-
-// Subscribe adds a viewer that has seen everything up to the head.
-func (t *Topic) Subscribe() *Viewer {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.subscribe(t.head)
-}
-
-// SubscribeAfter adds a viewer that has seen everything up to after. It returns nil where the topic cannot know what came
-// next: after is none of the positions that it keeps. One between the floor and the first frame is not either: it comes
-// from a history that was lost or has expired.
-func (t *Topic) SubscribeAfter(after comment.ID) *Viewer {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	kept := len(t.frames) > 0 && !t.frames[0].ID.After(after) && !after.After(t.head)
-	if !kept && after != t.floor {
-		return nil
-	}
-	return t.subscribe(after)
-}
-
-func (t *Topic) subscribe(cursor comment.ID) *Viewer {
-	viewer := &Viewer{topic: t, cursor: cursor, wake: make(chan struct{}, 1)}
-	t.viewers[viewer] = struct{}{}
-	return viewer
-}
-
-// Viewer is one stream's place in a Topic. Next is for one goroutine.
-type Viewer struct {
-	topic  *Topic
-	wake   chan struct{}
-	cursor comment.ID // guarded by topic.mu, as is lost
-	lost   bool
-}
-
-// Wake receives when there may be something Next.
-func (v *Viewer) Wake() <-chan struct{} { return v.wake }
-
-func (v *Viewer) rouse() {
-	select {
-	case v.wake <- struct{}{}:
-	default: // it is roused already and will see this too
-	}
-}
-
-// Next appends to frames what came after what it returned last, and moves on. gap says that there were others before them
-// which are no longer here.
-func (v *Viewer) Next(frames []Frame) (next []Frame, gap bool) {
-	t := v.topic
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.floor.After(v.cursor) {
-		v.cursor, v.lost = t.head, true
-	}
-	gap, v.lost = v.lost, false
-	from, found := slices.BinarySearchFunc(t.frames, v.cursor, func(frame Frame, id comment.ID) int { return frame.ID.Compare(id) })
-	if found {
-		from++
-	}
-	if from < len(t.frames) {
-		frames = append(frames, t.frames[from:]...)
-		v.cursor = t.head
-	}
-	return frames, gap
-}
-
-// Cursor is the ID up to which the viewer has been given everything, or was told of the gap.
-func (v *Viewer) Cursor() comment.ID {
-	v.topic.mu.Lock()
-	defer v.topic.mu.Unlock()
-	return v.cursor
-}
-
-// MoveTo declares that the viewer has seen everything up to after, by other means; unless what the topic held was lost
-// meanwhile, when that is worth nothing.
-func (v *Viewer) MoveTo(after comment.ID) {
-	v.topic.mu.Lock()
-	defer v.topic.mu.Unlock()
-	if !v.lost && after.After(v.cursor) {
-		v.cursor = after
-	}
-}
-
-// Close takes the viewer out of its topic.
-func (v *Viewer) Close() {
-	v.topic.mu.Lock()
-	defer v.topic.mu.Unlock()
-	delete(v.topic.viewers, v)
-}
+// now is the time since the engine began, by the monotonic clock: eight bytes where a time.Time is twenty-four.
+func (e *Engine) now() time.Duration { return time.Since(e.began) }

@@ -1,206 +1,386 @@
 package fanout_test
 
 import (
+	"bufio"
+	"bytes"
+	"context"
 	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 
 	"github.com/livecomments/livecomments/services/reader/fanout"
-	"github.com/livecomments/livecomments/services/shared/comment"
 )
 
-func frames(from, to uint64) []fanout.Frame {
-	var all []fanout.Frame
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// hall is an engine that runs, and the viewers who connect to it.
+type hall struct {
+	*fanout.Engine
+	t    testing.TB
+	wrap func(net.Conn) net.Conn
+	stop func()
+
+	mu    sync.Mutex
+	ended map[fanout.Reason]int
+}
+
+func open(t testing.TB, change func(*fanout.Options)) *hall {
+	t.Helper()
+	options := fanout.Options{
+		Heartbeat: time.Minute, WriteTimeout: time.Minute, DrainPeriod: time.Millisecond, Retry: func() time.Duration { return time.Second },
+	}
+	change(&options)
+	engine, err := fanout.New(options)
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { engine.Run(ctx) })
+	h := &hall{Engine: engine, t: t, wrap: func(c net.Conn) net.Conn { return c }, ended: map[fanout.Reason]int{}}
+	h.stop = func() { cancel(); running.Wait() }
+	t.Cleanup(h.stop)
+	return h
+}
+
+// each runs test with sockets that the kernel polls, and with connections of which only Go knows how to wait.
+func each(t *testing.T, change func(*fanout.Options), test func(h *hall)) {
+	t.Helper()
+	t.Run("socket", func(t *testing.T) {
+		h := open(t, change)
+		h.t = t
+		test(h)
+	})
+	t.Run("connection", func(t *testing.T) {
+		h := open(t, change)
+		h.wrap = func(c net.Conn) net.Conn { return struct{ net.Conn }{c} }
+		test(h)
+	})
+}
+
+func defaults(*fanout.Options) {}
+
+// viewer is the other end of a stream.
+type viewer struct {
+	net.Conn
+	t     testing.TB
+	lines *bufio.Reader
+}
+
+func (h *hall) watch(place fanout.Place, opening string) *viewer {
+	h.t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(h.t, err)
+	defer func() { _ = listener.Close() }()
+	near, err := net.Dial("tcp", listener.Addr().String())
+	require.NoError(h.t, err)
+	far, err := listener.Accept()
+	require.NoError(h.t, err)
+	h.t.Cleanup(func() { _ = near.Close() })
+	// Little fits, so that a viewer who does not read is soon behind.
+	require.NoError(h.t, far.(*net.TCPConn).SetWriteBuffer(16<<10))
+	require.NoError(h.t, near.(*net.TCPConn).SetReadBuffer(16<<10))
+	h.Serve(h.wrap(far), place, []byte(opening), func(reason fanout.Reason) {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.ended[reason]++
+	})
+	return &viewer{Conn: near, t: h.t, lines: bufio.NewReader(near)}
+}
+
+// line is the next line that comes.
+func (v *viewer) line() string {
+	v.t.Helper()
+	require.NoError(v.t, v.SetReadDeadline(time.Now().Add(10*time.Second)))
+	line, err := v.lines.ReadString('\n')
+	require.NoError(v.t, err)
+	return strings.TrimSuffix(line, "\n")
+}
+
+func (v *viewer) expect(from, to uint64) {
+	v.t.Helper()
 	for n := from; n <= to; n++ {
-		all = append(all, fanout.Frame{ID: comment.ID{Millis: n}, Bytes: fmt.Append(nil, n)})
+		require.Equal(v.t, fmt.Sprint(n), v.line())
 	}
-	return all
 }
 
-var limits = fanout.Limits{Frames: 5, Age: time.Minute}
-
-func TestViewersGetEveryFrameOnceAndInOrder(t *testing.T) {
-	topic := fanout.NewTopic(limits, comment.ID{}, nil)
-	first := topic.Subscribe()
-	topic.Publish(frames(1, 2)...)
-	second := topic.Subscribe()
-	topic.Publish(frames(2, 3)...) // 2 comes again, as it may after an interruption
-	<-first.Wake()
-	<-second.Wake()
-
-	got, gap := first.Next(nil)
-	assert.False(t, gap)
-	assert.Equal(t, frames(1, 3), got)
-	got, gap = second.Next(nil)
-	assert.False(t, gap)
-	assert.Equal(t, frames(3, 3), got)
-	got, gap = first.Next(nil)
-	assert.False(t, gap)
-	assert.Empty(t, got)
+func (v *viewer) expectQuiet() {
+	v.t.Helper()
+	require.NoError(v.t, v.SetReadDeadline(time.Now().Add(20*time.Millisecond)))
+	_, err := v.lines.ReadByte()
+	require.ErrorIs(v.t, err, os.ErrDeadlineExceeded)
 }
 
-func TestAViewerBehindByMoreThanTheLimitIsMovedToTheNewestWithAGap(t *testing.T) {
-	topic := fanout.NewTopic(limits, comment.ID{}, nil)
-	slow := topic.Subscribe()
-	topic.Publish(frames(1, 5)...)
-	topic.Publish(frames(6, 6)...)
-	got, gap := slow.Next(nil)
-	assert.True(t, gap)
-	assert.Empty(t, got)
-	assert.Equal(t, comment.ID{Millis: 6}, slow.Cursor())
-	topic.Publish(frames(7, 7)...)
-	got, gap = slow.Next(nil)
-	assert.False(t, gap)
-	assert.Equal(t, frames(7, 7), got)
+func (v *viewer) rest() string {
+	v.t.Helper()
+	require.NoError(v.t, v.SetReadDeadline(time.Now().Add(10*time.Second)))
+	rest, err := io.ReadAll(v.lines)
+	require.NoError(v.t, err)
+	return string(rest)
 }
 
-func TestATopicKnowsFromWhereItCanResume(t *testing.T) {
-	topic := fanout.NewTopic(limits, comment.ID{Millis: 3}, frames(4, 6))
-	for after, want := range map[uint64][]fanout.Frame{3: frames(4, 6), 4: frames(5, 6), 6: nil} {
-		viewer := topic.SubscribeAfter(comment.ID{Millis: after})
-		require.NotNil(t, viewer, "after %d", after)
-		got, gap := viewer.Next(nil)
-		assert.False(t, gap)
-		assert.Equal(t, want, got)
+func (h *hall) awaitEnded(reason fanout.Reason, n int) {
+	h.t.Helper()
+	require.Eventually(h.t, func() bool {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		return h.ended[reason] == n
+	}, 10*time.Second, time.Millisecond, "%d streams ended: %s", n, reason)
+	assert.Equal(h.t, n, func() int { h.mu.Lock(); defer h.mu.Unlock(); return total(h.ended) }())
+}
+
+func total(ended map[fanout.Reason]int) (sum int) {
+	for _, n := range ended {
+		sum += n
 	}
-	assert.Nil(t, topic.SubscribeAfter(comment.ID{Millis: 2}), "what followed is not here")
-	assert.Nil(t, topic.SubscribeAfter(comment.ID{Millis: 7}), "it may have followed something else")
-	topic.Publish(frames(7, 10)...)
-	assert.Nil(t, topic.SubscribeAfter(comment.ID{Millis: 4}))
-	assert.NotNil(t, topic.SubscribeAfter(comment.ID{Millis: 5}))
-
-	afresh := fanout.NewTopic(limits, comment.ID{}, nil)
-	afresh.Publish(frames(10, 11)...)
-	assert.NotNil(t, afresh.SubscribeAfter(comment.ID{}), "everything since its beginning is here")
-	assert.Nil(t, afresh.SubscribeAfter(comment.ID{Millis: 5}), "that was before its beginning")
+	return sum
 }
 
-func TestOldFramesAreLetGo(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		topic := fanout.NewTopic(limits, comment.ID{}, frames(1, 2))
-		time.Sleep(40 * time.Second)
-		topic.Publish(frames(3, 3)...)
-		time.Sleep(40 * time.Second)
-		topic.Trim()
-		assert.Nil(t, topic.SubscribeAfter(comment.ID{Millis: 1}))
-		viewer := topic.SubscribeAfter(comment.ID{Millis: 2})
-		require.NotNil(t, viewer)
-		got, _ := viewer.Next(nil)
-		assert.Equal(t, frames(3, 3), got)
-		time.Sleep(40 * time.Second)
-		topic.Trim()
-		got, gap := viewer.Next(nil)
-		assert.False(t, gap, "it had everything")
-		assert.Empty(t, got)
-		assert.NotNil(t, topic.SubscribeAfter(comment.ID{Millis: 3}), "nothing came since")
+// given is what a viewer gets from a place in a topic, at once.
+func given(t *testing.T, topic *fanout.Topic, place fanout.Place) string {
+	t.Helper()
+	h := open(t, defaults)
+	v := h.watch(place, "opening\n")
+	require.Equal(t, "opening", v.line())
+	h.Drain()
+	lines, _, found := strings.Cut(v.rest(), "event: reconnect")
+	require.True(t, found)
+	return strings.Join(strings.Fields(lines), " ")
+}
+
+func TestEveryViewerGetsEveryFrameOnceAndInOrder(t *testing.T) {
+	each(t, defaults, func(h *hall) {
+		topic := newTopic(0)
+		first := h.watch(topic.Newest(), "welcome\n")
+		topic.Publish(frames(1, 2)...)
+		second := h.watch(topic.Newest(), "welcome\n")
+		topic.Publish(frames(2, 3)...) // 2 comes again, as it may after an interruption
+		assert.Equal(h.t, "welcome", first.line())
+		first.expect(1, 3)
+		assert.Equal(h.t, "welcome", second.line())
+		second.expect(3, 3)
+		first.expectQuiet()
+		second.expectQuiet()
+		assert.Equal(h.t, uint64(4), h.Stats().Comments)
+	})
+}
+
+// long is a frame of 10 KB that begins with its number.
+func long(n uint64) fanout.Frame {
+	return fanout.Frame{ID: id(n), Bytes: fmt.Appendf(nil, "%d %s\n", n, bytes.Repeat([]byte("x"), 10_000))}
+}
+
+// stall publishes until the viewer, who does not read, is behind, and returns the number of the frame that did it.
+func (h *hall) stall(topic *fanout.Topic) (n uint64) {
+	h.t.Helper()
+	for h.Stats().Waiting == 0 {
+		n++
+		require.Less(h.t, n, uint64(1000), "a viewer that reads nothing is behind by now")
+		topic.Publish(long(n))
+		time.Sleep(time.Millisecond)
+	}
+	return n
+}
+
+func TestAViewerBehindByMoreThanTheRingIsMovedToTheNewestWithAGap(t *testing.T) {
+	each(t, defaults, func(h *hall) {
+		topic := newTopic(0)
+		slow := h.watch(topic.Newest(), "")
+		last := h.stall(topic)
+		for range 20 {
+			last++
+			topic.Publish(long(last))
+		}
+		n := uint64(1)
+		for ; ; n++ {
+			line := slow.line()
+			if line == "event: gap" {
+				break
+			}
+			require.True(h.t, strings.HasPrefix(line, fmt.Sprint(n, " x")), line[:10])
+			require.Len(h.t, line, len(fmt.Sprint(n))+10_001, "no frame is cut")
+		}
+		assert.Less(h.t, n, last)
+		assert.Equal(h.t, fmt.Sprintf("id: %d-0", last), slow.line())
+		assert.Equal(h.t, `data: {"type":"gap","videoid":"v"}`, slow.line())
+		assert.Empty(h.t, slow.line())
+		slow.expectQuiet()
+		topic.Publish(frames(last+1, last+2)...)
+		slow.expect(last+1, last+2)
+		assert.Equal(h.t, uint64(1), h.Stats().Gaps)
+		assert.Zero(h.t, h.Stats().Waiting)
+	})
+}
+
+func TestAViewerThatTakesNothingIsCutAndCostsTheOthersNothing(t *testing.T) {
+	each(t, func(o *fanout.Options) { o.WriteTimeout = 100 * time.Millisecond }, func(h *hall) {
+		topic := newTopic(0)
+		h.watch(topic.Newest(), "")
+		h.stall(topic)
+		other := h.watch(topic.Newest(), "")
+		topic.Publish(frames(2000, 2001)...)
+		other.expect(2000, 2001)
+		h.awaitEnded(fanout.Slow, 1)
+		assert.Equal(h.t, int64(1), h.Stats().Open)
+		assert.Zero(h.t, h.Stats().Waiting)
+	})
+}
+
+func TestAViewerThatLeftIsNoticedWithoutAWrite(t *testing.T) {
+	each(t, defaults, func(h *hall) {
+		topic := newTopic(0)
+		v := h.watch(topic.Newest(), "welcome\n")
+		assert.Equal(h.t, "welcome", v.line())
+		require.NoError(h.t, v.Close())
+		h.awaitEnded(fanout.Left, 1)
+		assert.Equal(h.t, uint64(1), h.Stats().Writes)
+	})
+}
+
+func TestAViewerThatLeftIsNoticedWhileItIsBehind(t *testing.T) {
+	each(t, defaults, func(h *hall) {
+		topic := newTopic(0)
+		v := h.watch(topic.Newest(), "")
+		h.stall(topic)
+		require.NoError(h.t, v.Close())
+		h.awaitEnded(fanout.Left, 1)
+	})
+}
+
+func TestAQuietStreamGetsHeartbeats(t *testing.T) {
+	each(t, func(o *fanout.Options) { o.Heartbeat = 20 * time.Millisecond }, func(h *hall) {
+		topic := newTopic(0)
+		v := h.watch(topic.Newest(), "")
+		for range 3 {
+			require.Equal(h.t, ": heartbeat", v.line())
+			require.Empty(h.t, v.line())
+		}
+	})
+}
+
+func TestStreamsEndSpreadOverTheDrainPeriod(t *testing.T) {
+	const period = 200 * time.Millisecond
+	each(t, func(o *fanout.Options) { o.DrainPeriod = period }, func(h *hall) {
+		topic := newTopic(0)
+		var viewers []*viewer
+		for range 40 {
+			viewers = append(viewers, h.watch(topic.Newest(), ""))
+		}
+		began := time.Now()
+		h.Drain()
+		late := h.watch(topic.Newest(), "") // its request was under way
+		require.Eventually(h.t, func() bool { return h.Stats().Open < 35 }, 5*time.Second, time.Millisecond)
+		assert.NotZero(h.t, h.Stats().Open, "not all at once")
+		assert.Zero(h.t, h.Await(context.Background()))
+		assert.Less(h.t, time.Since(began), 10*period)
+		for _, v := range append(viewers, late) {
+			assert.Equal(h.t, "event: reconnect\nretry: 1000\ndata: {\"type\":\"reconnect\",\"reason\":\"drain\",\"retryMillis\":1000}\n\n", v.rest())
+		}
+		h.awaitEnded(fanout.Drain, 41)
+	})
+}
+
+func TestAStreamEndsAfterItsLifetime(t *testing.T) {
+	each(t, func(o *fanout.Options) { o.Lifetime = 50 * time.Millisecond }, func(h *hall) {
+		topic := newTopic(0)
+		v := h.watch(topic.Newest(), "")
+		topic.Publish(frames(1, 1)...)
+		v.expect(1, 1)
+		assert.Contains(h.t, v.rest(), `"reason":"lifetime"`)
+		h.awaitEnded(fanout.Lifetime, 1)
+	})
+}
+
+func TestWhatIsLeftIsClosedWhenTheEngineStops(t *testing.T) {
+	each(t, defaults, func(h *hall) {
+		topic := newTopic(0)
+		watching := h.watch(topic.Newest(), "hello\n")
+		behind := h.watch(topic.Newest(), "hello\n")
+		assert.Equal(h.t, "hello", watching.line())
+		assert.Equal(h.t, "hello", behind.line())
+		limited, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
+		defer cancel()
+		assert.Equal(h.t, 2, h.Await(limited))
+		h.stop()
+		assert.Empty(h.t, watching.rest())
+		assert.Empty(h.t, behind.rest())
+		late := h.watch(topic.Newest(), "")
+		assert.Empty(h.t, late.rest())
+		assert.Zero(h.t, h.Stats().Open)
 	})
 }
 
 func TestAfterARewindSmallerIDsAreNew(t *testing.T) {
-	topic := fanout.NewTopic(limits, comment.ID{}, frames(10, 12))
-	viewer := topic.Subscribe()
-	topic.Rewind(comment.ID{Millis: 5})
-	<-viewer.Wake()
-	topic.Publish(frames(6, 6)...)
-	got, gap := viewer.Next(nil)
-	assert.True(t, gap)
-	assert.Equal(t, frames(6, 6), got)
-}
-
-func TestAViewerThatSawMoreElsewhereGetsNothingTwice(t *testing.T) {
-	topic := fanout.NewTopic(limits, comment.ID{}, frames(1, 1))
-	viewer := topic.Subscribe()
-	viewer.MoveTo(comment.ID{Millis: 3})
-	topic.Publish(frames(2, 4)...)
-	got, gap := viewer.Next(nil)
-	assert.False(t, gap)
-	assert.Equal(t, frames(4, 4), got)
-}
-
-func TestWhatWasMissedIsFilledInWhole(t *testing.T) {
-	topic := fanout.NewTopic(limits, comment.ID{}, frames(1, 1))
-	viewer := topic.Subscribe()
-	topic.Fill(frames(2, 20)...)
-	topic.Publish(frames(21, 21)...) // for which the oldest makes room
-	got, gap := topic.SubscribeAfter(comment.ID{Millis: 2}).Next(nil)
-	assert.False(t, gap)
-	assert.Equal(t, frames(3, 21), got)
-	_, gap = viewer.Next(nil)
-	assert.False(t, gap)
-
-	synctest.Test(t, func(t *testing.T) {
-		topic := fanout.NewTopic(limits, comment.ID{}, nil)
-		topic.Fill(frames(1, 20)...)
-		time.Sleep(2 * time.Minute)
-		topic.Publish(frames(21, 40)...)
-		assert.Nil(t, topic.SubscribeAfter(comment.ID{Millis: 30}), "once that is old, the limit holds again")
+	each(t, defaults, func(h *hall) {
+		topic := newTopic(0, frames(10, 12)...)
+		v := h.watch(topic.Newest(), "")
+		resuming, ok := topic.After(id(10))
+		require.True(h.t, ok)
+		topic.Rewind(id(5))
+		topic.Publish(frames(6, 6)...)
+		late := h.watch(resuming, "") // it was given its place before the rewind
+		for _, v := range []*viewer{v, late} {
+			assert.Equal(h.t, "event: gap", v.line())
+			assert.Equal(h.t, "id: 5-0", v.line())
+			v.line()
+			v.line()
+			v.expect(6, 6)
+		}
 	})
 }
 
-func TestAClosedViewerIsNotWoken(t *testing.T) {
-	topic := fanout.NewTopic(limits, comment.ID{}, nil)
-	viewer := topic.Subscribe()
-	viewer.Close()
-	topic.Publish(frames(1, 1)...)
-	select {
-	case <-viewer.Wake():
-		t.Error("woken")
-	default:
-	}
+func TestComingFasterThanTheyAreTakenFramesGoManyInOneWrite(t *testing.T) {
+	h := open(t, defaults)
+	topic := fanout.NewTopic("v", fanout.Limits{Frames: 10_000, Age: time.Minute}, id(0), nil, false)
+	place := topic.Newest()
+	topic.Publish(frames(1, 5_000)...)
+	v := h.watch(place, "")
+	v.expect(1, 5_000)
+	assert.Less(t, h.Stats().Writes, uint64(50))
+	assert.Equal(t, uint64(5_000), h.Stats().Comments)
 }
 
 func TestManyViewersComeAndGoWhileFramesAreInFlight(t *testing.T) {
-	const last = 2000
-	topic := fanout.NewTopic(fanout.Limits{Frames: last, Age: time.Minute}, comment.ID{}, nil)
-	var tasks sync.WaitGroup
-	for range 8 {
-		tasks.Go(func() {
-			viewer := topic.Subscribe()
-			defer viewer.Close()
-			want := viewer.Cursor().Millis + 1
-			for want <= last {
-				<-viewer.Wake()
-				got, gap := viewer.Next(nil)
-				assert.False(t, gap)
-				for _, frame := range got {
-					assert.Equal(t, want, frame.ID.Millis)
-					want++
-				}
-			}
-		})
-	}
-	tasks.Go(func() {
-		for n := uint64(1); n <= last; n++ {
-			topic.Publish(frames(n, n)...)
-			topic.Subscribe().Close()
+	each(t, func(o *fanout.Options) { o.Heartbeat = 2 * time.Millisecond }, func(h *hall) {
+		const last = 1000
+		topics := make([]*fanout.Topic, 3)
+		for i := range topics {
+			topics[i] = fanout.NewTopic("v", fanout.Limits{Frames: last + 1, Age: time.Minute}, id(0), nil, false)
 		}
-		// For viewers that came after the last.
-		topic.Publish(frames(last+1, last+1)...)
-	})
-	tasks.Wait()
-}
-
-func BenchmarkPublish(b *testing.B) {
-	for _, viewers := range []int{1, 100, 10_000} {
-		b.Run(fmt.Sprint(viewers, "-viewers"), func(b *testing.B) {
-			topic := fanout.NewTopic(fanout.Limits{Frames: 1000, Age: time.Minute}, comment.ID{}, nil)
-			all := make([]*fanout.Viewer, viewers)
-			for i := range all {
-				all[i] = topic.Subscribe()
-			}
-			var next []fanout.Frame
-			for n := uint64(1); b.Loop(); n++ {
-				topic.Publish(fanout.Frame{ID: comment.ID{Millis: n}})
-				for _, viewer := range all {
-					next, _ = viewer.Next(next[:0])
+		var tasks sync.WaitGroup
+		for i := range 90 {
+			topic := topics[i%len(topics)]
+			tasks.Go(func() {
+				place := topic.Newest()
+				v := h.watch(place, "")
+				if i%5 == 0 {
+					_ = v.Close()
+					return
 				}
-			}
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*viewers), "ns/delivery")
-		})
-	}
+				for n := place.At.Millis + 1; n <= last; {
+					if line := v.line(); line != "" && line[0] != ':' {
+						assert.Equal(h.t, fmt.Sprint(n), line)
+						n++
+					}
+				}
+			})
+		}
+		for _, topic := range topics {
+			tasks.Go(func() {
+				for n := uint64(1); n <= last; n++ {
+					topic.Publish(frames(n, n)...)
+					topic.Trim()
+				}
+			})
+		}
+		tasks.Wait()
+		h.awaitEnded(fanout.Left, 18)
+	})
 }

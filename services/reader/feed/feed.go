@@ -114,89 +114,70 @@ type Position struct {
 	Last  int
 }
 
-// Stream is one viewer's way through a video's comments: Replay first, then what Viewer gives.
-type Stream struct {
-	Viewer *fanout.Viewer
-	// Replay is what the viewer gets from the history, in order.
-	Replay []fanout.Frame
-	// Gap says that comments between the asked-for position and the first of the stream are lost.
-	Gap bool
-
-	leave func()
-}
-
-// Close ends the viewer's part in the video.
-func (s *Stream) Close() {
-	s.Viewer.Close()
-	s.leave()
-}
-
-// Join adds a viewer to a video. When it returns, everything from the position on is certain to be in the Stream, or
-// announced as a gap. Its error is ErrUnavailable or that of ctx.
-func (f *Feed) Join(ctx context.Context, video string, position Position) (*Stream, error) {
+// Join adds a viewer to a video. When it returns, everything from the position on is certain to come after the place, or is
+// announced there as a gap. leave ends the viewer's part in the video. The error is ErrUnavailable or that of ctx.
+func (f *Feed) Join(ctx context.Context, video string, position Position) (place fanout.Place, leave func(), err error) {
 	t := f.enter(video)
-	stream, err := f.join(ctx, t, position)
-	if err != nil {
+	if place, err = f.join(ctx, t, position); err != nil {
 		f.leave(t)
-		return nil, err
+		return place, nil, err
 	}
-	stream.leave = func() { f.leave(t) }
-	return stream, nil
+	return place, func() { f.leave(t) }, nil
 }
 
-func (f *Feed) join(ctx context.Context, t *topic, position Position) (*Stream, error) {
+func (f *Feed) join(ctx context.Context, t *topic, position Position) (fanout.Place, error) {
 	timeout := time.NewTimer(f.cfg.SubscribeTimeout)
 	defer timeout.Stop()
 	select {
 	case <-t.ready:
 	case <-timeout.C:
-		return nil, ErrUnavailable
+		return fanout.Place{}, ErrUnavailable
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return fanout.Place{}, ctx.Err()
 	}
-	if position.After == nil && position.Last == 0 {
-		return &Stream{Viewer: t.fanout.Subscribe()}, nil
-	}
-	if position.After != nil {
-		if viewer := t.fanout.SubscribeAfter(*position.After); viewer != nil {
-			return &Stream{Viewer: viewer}, nil
+	if position.After == nil {
+		if place, ok := t.fanout.Last(position.Last); ok {
+			return place, nil
 		}
+	} else if place, ok := t.fanout.After(*position.After); ok {
+		return place, nil
 	}
 	return f.replay(ctx, t, position)
 }
 
-// replay takes from the history what the topic does not hold. The viewer is added first, so that the history and
-// what comes later overlap.
-func (f *Feed) replay(ctx context.Context, t *topic, position Position) (*Stream, error) {
-	viewer := t.fanout.Subscribe()
+// replay has the topic hold what it lacks of the history; the viewers of a reader that died come for the same.
+func (f *Feed) replay(ctx context.Context, t *topic, position Position) (fanout.Place, error) {
 	query := broker.Query{VideoID: t.video, Last: position.Last}
 	if position.After != nil {
 		query = broker.Query{VideoID: t.video, After: *position.After}
 	}
+	epoch := t.fanout.Epoch()
 	pages, err := f.broker.History(ctx, query)
 	if err == nil {
 		err = pages[0].Err
 	}
 	if err != nil {
-		viewer.Close()
 		if ctx.Err() != nil {
-			return nil, ctx.Err()
+			return fanout.Place{}, ctx.Err()
 		}
 		f.log.Warn("history could not be read", zap.String("video", t.video), zap.Error(err))
-		return nil, ErrUnavailable
+		return fanout.Place{}, ErrUnavailable
 	}
-	page, head := pages[0], viewer.Cursor()
-	stream := &Stream{Viewer: viewer, Gap: !page.Complete}
-	for _, message := range page.Messages {
-		if !message.ID.After(head) {
-			stream.Replay = append(stream.Replay, encode(message))
-		}
+	page := pages[0]
+	history := fanout.History{Frames: encode(page.Messages), Newest: page.Head, Beginning: page.Beginning, Floor: page.Head}
+	if len(history.Frames) > 0 {
+		history.Floor = history.Frames[0].ID.Previous()
 	}
-	if position.After != nil && page.Complete && position.After.After(head) {
-		// The viewer comes from a reader that is ahead of this one: what it has seen there is not to be sent again.
-		viewer.MoveTo(*position.After)
+	if position.After == nil {
+		t.fanout.Extend(epoch, history)
+		place, _ := t.fanout.Last(position.Last)
+		return place, nil
 	}
-	return stream, nil
+	if page.Complete {
+		history.Floor = *position.After
+	}
+	t.fanout.Extend(epoch, history)
+	return t.fanout.Resume(*position.After, page.Complete), nil
 }
 
 func (f *Feed) enter(video string) *topic {
@@ -281,7 +262,7 @@ func (f *Feed) queue(b behind) {
 func (h *handler) Received(video string, message broker.Message) {
 	f := (*Feed)(h)
 	f.metrics.received(message.ID)
-	frame := encode(message)
+	frame := encodeOne(message)
 	f.mu.Lock()
 	t := f.topics[video]
 	if t == nil {
@@ -417,9 +398,7 @@ func (f *Feed) current(b behind) bool {
 func (f *Feed) merge(batch []behind, pages []broker.Page) (failed []behind) {
 	histories := make([][]fanout.Frame, len(batch))
 	for i, page := range pages {
-		for _, message := range page.Messages {
-			histories[i] = append(histories[i], encode(message))
-		}
+		histories[i] = encode(page.Messages)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -435,7 +414,7 @@ func (f *Feed) merge(batch []behind, pages []broker.Page) (failed []behind) {
 			continue
 		}
 		if b.topic.fanout == nil {
-			b.topic.begin(histories[i], f.cfg)
+			b.topic.begin(histories[i], pages[i].Beginning, f.cfg)
 		} else {
 			f.metrics.total.Add(uint64(len(histories[i])))
 			b.topic.resume(histories[i], pages[i])
@@ -450,12 +429,12 @@ func (f *Feed) merge(batch []behind, pages []broker.Page) (failed []behind) {
 }
 
 // begin makes the topic one that viewers can join. What has arrived and was in the history as well is known by its id.
-func (t *topic) begin(history []fanout.Frame, cfg Config) {
+func (t *topic) begin(history []fanout.Frame, beginning bool, cfg Config) {
 	floor := comment.ID{}
 	if len(history) > 0 {
 		floor = history[0].ID.Previous()
 	}
-	t.fanout = fanout.NewTopic(fanout.Limits{Frames: cfg.BufferFrames, Age: cfg.BufferAge}, floor, history)
+	t.fanout = fanout.NewTopic(t.video, fanout.Limits{Frames: cfg.BufferFrames, Age: cfg.BufferAge}, floor, history, beginning)
 	t.fanout.Fill(t.pending...)
 	close(t.ready)
 }
@@ -499,6 +478,14 @@ func (f *Feed) trim(ctx context.Context) {
 	}
 }
 
-func encode(message broker.Message) fanout.Frame {
+func encode(messages []broker.Message) []fanout.Frame {
+	frames := make([]fanout.Frame, len(messages))
+	for i, message := range messages {
+		frames[i] = encodeOne(message)
+	}
+	return frames
+}
+
+func encodeOne(message broker.Message) fanout.Frame {
 	return fanout.Frame{ID: message.ID, Bytes: event.Comment(message.ID, message.Data)}
 }

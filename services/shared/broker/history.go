@@ -34,6 +34,8 @@ type Page struct {
 	// Complete says that no comment between Query.After and the first message has been lost to the history's limits
 	// (length, age) or with Redis' data. For the Last comments it is always true.
 	Complete bool
+	// Beginning says that the history holds nothing older than Messages. It is only told for the Last comments.
+	Beginning bool
 	// Head is the id of the newest comment that the history holds, zero where it holds none.
 	Head comment.ID
 	// Err says why Redis would not give this one history, while it answered other queries. It wraps [ErrUnavailable].
@@ -73,7 +75,7 @@ func (b *Broker) History(ctx context.Context, queries ...Query) ([]Page, error) 
 		case err != nil:
 			pages[i].Err = fmt.Errorf("%w: %w", ErrUnavailable, err)
 		case query.Last > 0:
-			pages[i] = lastPage(answers[i].messages.Val())
+			pages[i] = lastPage(query.Last, answers[i].messages.Val())
 		default:
 			pages[i] = pageAfter(query.After, answers[i].messages.Val(), answers[i].oldest.Val(), answers[i].newest.Val())
 		}
@@ -92,9 +94,9 @@ func answered(commands []redis.Cmder) bool {
 	return true
 }
 
-func lastPage(newestFirst []redis.XMessage) Page {
+func lastPage(last int, newestFirst []redis.XMessage) Page {
 	slices.Reverse(newestFirst)
-	page := Page{Complete: true, Messages: messages(newestFirst)}
+	page := Page{Complete: true, Beginning: len(newestFirst) < last, Messages: messages(newestFirst)}
 	if n := len(page.Messages); n > 0 {
 		page.Head = page.Messages[n-1].ID
 	}

@@ -4,7 +4,6 @@ package server
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -56,6 +55,15 @@ type Server struct {
 	draining chan struct{}
 	handlers sync.WaitGroup
 	accepted func(net.Conn)
+	streams  Streams
+}
+
+// Streams are connections that a service has taken over from HTTP.
+type Streams interface {
+	// Drain begins to end them.
+	Drain()
+	// Await returns how many are left: when none is, or when ctx ends.
+	Await(ctx context.Context) int
 }
 
 // New builds the server of a service with the routes that all have: /livez, /readyz and /metrics. It is not ready until
@@ -110,6 +118,9 @@ func (s *Server) Get(path string, handler gin.HandlerFunc) {
 
 // OnAccept has every connection handed to accepted before it is served.
 func (s *Server) OnAccept(accepted func(net.Conn)) { s.accepted = accepted }
+
+// Hold has the server end streams, too, when it stops.
+func (s *Server) Hold(streams Streams) { s.streams = streams }
 
 // Ready makes /readyz answer 200, until the server stops.
 func (s *Server) Ready() { s.notReady.Store(nil) }
@@ -213,16 +224,32 @@ func (s *Server) serve(ctx context.Context) error {
 	s.Log.Info("stopping", zap.Duration("drainDelay", s.cfg.DrainDelay), zap.Duration("stopTimeout", s.cfg.StopTimeout))
 	time.Sleep(s.cfg.DrainDelay)
 	close(s.draining)
+	if s.streams != nil {
+		s.streams.Drain()
+	}
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.StopTimeout)
 	defer cancel()
-	err = web.Shutdown(limit)
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = fmt.Errorf("%d connections had not ended within STOP_TIMEOUT=%s and were cut", open.Load(), s.cfg.StopTimeout)
-		_ = web.Close()
-	}
+	left := s.end(limit, web, &open)
 	<-served //nolint:errcheck // Shutdown has made Serve return; its error says only that
 	s.Log.Info("stopped")
-	return err
+	if left > 0 {
+		return fmt.Errorf("%d connections had not ended within STOP_TIMEOUT=%s and were cut", left, s.cfg.StopTimeout)
+	}
+	return nil
+}
+
+// end waits until everything that is under way has ended. It returns how much has not when ctx ends, and must be cut.
+func (s *Server) end(ctx context.Context, web *http.Server, open *atomic.Int64) (left int) {
+	if web.Shutdown(ctx) != nil {
+		left = int(open.Load())
+		_ = web.Close()
+	}
+	// The last requests may have become streams.
+	s.handlers.Wait()
+	if s.streams != nil {
+		left += s.streams.Await(ctx)
+	}
+	return left
 }
 
 func countOpen(open *atomic.Int64) func(net.Conn, http.ConnState) {

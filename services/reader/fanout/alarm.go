@@ -1,0 +1,105 @@
+package fanout
+
+import (
+	"container/heap"
+	"slices"
+	"time"
+
+	"github.com/livecomments/livecomments/services/reader/event"
+)
+
+// alarms is a heap of the times at which something is to be done about a stream. Writing puts a heartbeat off, which is
+// found out only when its alarm rings: a stream that is written to all the time costs one alarm in a heartbeat's time.
+type alarms []alarm
+
+type alarm struct {
+	at     time.Duration
+	stream *stream
+}
+
+func (a alarms) Len() int           { return len(a) }
+func (a alarms) Less(i, j int) bool { return a[i].at < a[j].at }
+func (a alarms) Swap(i, j int)      { a[i], a[j] = a[j], a[i] }
+func (a *alarms) Push(x any)        { *a = append(*a, x.(alarm)) } //nolint:forcetypeassert // heap.Push gives what it was given
+func (a *alarms) Pop() any {
+	last := len(*a) - 1
+	popped := (*a)[last]
+	(*a)[last] = alarm{}
+	*a = (*a)[:last]
+	return popped
+}
+
+// deadline is when something is to be done about s next.
+func (w *writer) deadline(s *stream) time.Duration {
+	at := s.wrote + w.engine.options.Heartbeat
+	if s.waiting {
+		at = s.wrote + w.engine.options.WriteTimeout
+	}
+	if s.ends > 0 && !s.ending {
+		at = min(at, s.ends)
+	}
+	return at
+}
+
+// schedule sees to it that an alarm rings at the deadline of s, or before.
+func (w *writer) schedule(s *stream) {
+	if at := w.deadline(s); !s.closed && (s.due == 0 || at < s.due) {
+		s.due = at
+		heap.Push(&w.alarms, alarm{at, s})
+	}
+}
+
+// quiet is the time until the next alarm.
+func (w *writer) quiet() time.Duration {
+	if len(w.alarms) == 0 {
+		return time.Hour
+	}
+	return max(0, w.alarms[0].at-w.engine.now())
+}
+
+// ring does what has come due.
+func (w *writer) ring() {
+	for range turn {
+		if len(w.alarms) == 0 || w.alarms[0].at > w.now {
+			return
+		}
+		alarm := heap.Pop(&w.alarms).(alarm) //nolint:forcetypeassert // nothing else is in it
+		if s := alarm.stream; !s.closed && alarm.at == s.due {
+			s.due = 0
+			w.attend(s)
+			w.schedule(s)
+		}
+	}
+}
+
+// attend does what is due for s.
+func (w *writer) attend(s *stream) {
+	switch {
+	case s.waiting && w.now >= s.wrote+w.engine.options.WriteTimeout:
+		// The kernel calls a socket writable when a good part of its buffer is free; some may be all the same.
+		if w.visit(s); !s.closed && s.waiting && w.now >= s.wrote+w.engine.options.WriteTimeout {
+			w.end(s, Slow)
+		}
+	case s.ends > 0 && w.now >= s.ends && !s.ending:
+		w.bid(s)
+	case !s.waiting && w.now >= s.wrote+w.engine.options.Heartbeat:
+		s.rest = event.Heartbeat
+		w.visit(s)
+	}
+}
+
+// bid has s end with an event that asks the viewer to come back. What it has not been given by then it gets when it
+// resumes.
+func (w *writer) bid(s *stream) {
+	if !s.waiting {
+		w.visit(s)
+	}
+	if s.closed {
+		return
+	}
+	s.ending = true
+	s.rest = slices.Concat(s.rest, event.Reconnect(string(s.reason), w.engine.options.Retry()))
+	if !s.waiting {
+		w.visit(s)
+	}
+}

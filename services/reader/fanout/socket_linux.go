@@ -1,0 +1,109 @@
+package fanout
+
+import (
+	"errors"
+	"net"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// descriptor is the socket for what the kernel can poll. Its descriptor is taken out of Go's runtime, which would keep
+// some hundred bytes for it and its locks, so that a write is the system call and nothing else.
+type descriptor struct {
+	fd     int
+	poller *epoll
+}
+
+func newSocket(connection net.Conn, w *writer) socket {
+	if fd, err := detach(connection); err == nil {
+		return &descriptor{fd: fd, poller: w.poller.(*epoll)} //nolint:forcetypeassert // there is no other here
+	}
+	return &piecewise{connection: connection, writer: w}
+}
+
+// detach closes connection and returns its socket, open and in non-blocking mode as it was.
+func detach(connection net.Conn) (fd int, err error) {
+	holder, ok := connection.(syscall.Conn)
+	if !ok {
+		return 0, errors.ErrUnsupported
+	}
+	raw, err := holder.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var errDup error
+	err = raw.Control(func(held uintptr) { fd, errDup = unix.FcntlInt(held, unix.F_DUPFD_CLOEXEC, 0) })
+	if err = errors.Join(err, errDup); err == nil {
+		_ = connection.Close() // of what it held, the socket is still open
+	}
+	return fd, err
+}
+
+func (d *descriptor) write(p []byte) (int, error) {
+	for {
+		n, err := unix.Write(d.fd, p)
+		switch err { //nolint:errorlint // a system call returns the number itself
+		case nil:
+			return n, nil
+		case unix.EINTR:
+		case unix.EAGAIN:
+			return 0, errWouldBlock
+		default:
+			return 0, err
+		}
+	}
+}
+
+func (d *descriptor) watch(token uint64) error {
+	// Edge-triggered, it is asked for once: the kernel tells of it when a socket that took no more takes more again.
+	event := unix.EpollEvent{Events: unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET, Fd: int32(token), Pad: int32(token >> 32)} //nolint:gosec // two halves
+	return unix.EpollCtl(d.poller.fd, unix.EPOLL_CTL_ADD, d.fd, &event)
+}
+
+func (d *descriptor) close() { _ = unix.Close(d.fd) }
+
+// epoll is the poller for descriptors.
+type epoll struct {
+	fd   int
+	file *os.File
+}
+
+func newPoller() (poller, error) {
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("epoll_create1", err)
+	}
+	// An epoll can be polled itself: while nothing happens it holds a goroutine in Go's own poller, and no thread.
+	if err := unix.SetNonblock(fd, true); err != nil {
+		_ = unix.Close(fd)
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	return &epoll{fd: fd, file: os.NewFile(uintptr(fd), "epoll")}, nil
+}
+
+func (e *epoll) run(signals func(...signal)) {
+	raw, err := e.file.SyscallConn()
+	if err != nil {
+		return // it is closed already
+	}
+	events := make([]unix.EpollEvent, 256)
+	batch := make([]signal, 0, len(events))
+	for {
+		n := 0
+		if raw.Read(func(fd uintptr) bool { n, _ = unix.EpollWait(int(fd), events, 0); return n > 0 }) != nil {
+			return
+		}
+		batch = batch[:0]
+		for _, event := range events[:n] {
+			batch = append(batch, signal{
+				token: uint64(uint32(event.Fd)) | uint64(uint32(event.Pad))<<32, //nolint:gosec // two halves
+				left:  event.Events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0,
+			})
+		}
+		signals(batch...)
+	}
+}
+
+func (e *epoll) close() { _ = e.file.Close() }

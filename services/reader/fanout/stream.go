@@ -1,0 +1,184 @@
+package fanout
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/livecomments/livecomments/services/reader/event"
+	"github.com/livecomments/livecomments/services/shared/comment"
+)
+
+// stream is one viewer's. All of it is its writer's alone.
+type stream struct {
+	topic  *Topic
+	part   *part
+	index  int // in part.streams
+	socket socket
+	token  uint64
+
+	// cursor is the newest frame of which something was written, in the epoch of the topic that it is of.
+	cursor comment.ID
+	epoch  int
+	gap    bool // the viewer begins with a gap
+	// rest goes before the frames after the cursor: what is for this viewer only, and what was not taken of a frame.
+	rest []byte
+
+	wrote   time.Duration // when the kernel last took something, or first did not, by Engine.now
+	waiting bool          // for the socket to become writable
+	// ends is when the stream is to end for reason; 0 for never. ending says that its last event is in rest.
+	ends   time.Duration
+	reason Reason
+	ending bool
+	// due is the earliest of the stream's alarms.
+	due time.Duration
+
+	closed bool
+	ended  func(Reason)
+}
+
+// batchBytes is about how much is written at once. It is more than a viewer that keeps up ever has to get.
+const batchBytes = 64 << 10
+
+// batch is what a writer writes. Streams of one topic mostly have the same cursor: what was put together for one is kept
+// for the next.
+type batch struct {
+	topic      *Topic
+	epoch      int
+	from, head comment.ID
+	frames     []Frame
+	bytes      []byte // a stream's rest, and frames
+	whole      bool   // there are no more frames up to head
+	space      []byte
+}
+
+// visit writes all that there is for s, or as much as its socket takes.
+func (w *writer) visit(s *stream) {
+	for !s.closed {
+		bytes := w.load(s)
+		if len(bytes) == 0 {
+			w.settle(s)
+			return
+		}
+		n, err := s.socket.write(bytes)
+		if n > 0 {
+			w.writes.Add(1)
+			w.advance(s, n)
+		}
+		switch {
+		case errors.Is(err, errWouldBlock):
+			w.wait(s)
+			return
+		case err != nil:
+			w.end(s, Left)
+			return
+		case n == len(bytes) && w.batch.whole:
+			w.settle(s)
+			return
+		}
+	}
+}
+
+// wait leaves s alone until its socket is writable.
+func (w *writer) wait(s *stream) {
+	if s.waiting {
+		return
+	}
+	s.waiting, s.wrote = true, w.now
+	w.waiting.Add(1)
+	w.schedule(s)
+}
+
+// settle notes that s has all that there is for it.
+func (w *writer) settle(s *stream) {
+	if s.waiting {
+		s.waiting = false
+		w.waiting.Add(-1)
+	}
+	if s.ending {
+		w.end(s, s.reason)
+	}
+}
+
+// load is what there is for s: its rest, and the frames after its cursor.
+func (w *writer) load(s *stream) []byte {
+	t, b := s.topic, &w.batch
+	if s.ending {
+		b.topic = nil
+		b.collect(s.rest, nil)
+		return b.bytes
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s.epoch != t.epoch || t.floor.After(s.cursor) {
+		w.fallBehind(s)
+	}
+	if len(s.rest) == 0 && b.topic == t && b.epoch == t.epoch && b.from == s.cursor && b.head == t.head {
+		return b.bytes
+	}
+	b.topic, b.epoch, b.from, b.head = t, t.epoch, s.cursor, t.head
+	if len(s.rest) > 0 {
+		b.topic = nil // what is put together is for this stream only
+	}
+	b.collect(s.rest, t.after(s.cursor))
+	return b.bytes
+}
+
+// collect puts together rest and frames, up to about batchBytes of them.
+func (b *batch) collect(rest []byte, frames []Frame) {
+	size, n := len(rest), 0
+	for n < len(frames) && size < batchBytes {
+		size += len(frames[n].Bytes)
+		n++
+	}
+	b.whole = n == len(frames)
+	b.frames = append(b.frames[:0], frames[:n]...)
+	switch {
+	case n == 0:
+		b.bytes = rest
+	case n == 1 && len(rest) == 0:
+		b.bytes = frames[0].Bytes
+	default:
+		b.space = append(b.space[:0], rest...)
+		for _, frame := range b.frames {
+			b.space = append(b.space, frame.Bytes...)
+		}
+		b.bytes = b.space
+	}
+}
+
+// advance moves s past the n bytes that were taken of its batch.
+func (w *writer) advance(s *stream, n int) {
+	s.wrote = w.now
+	own := min(n, len(s.rest))
+	if s.rest, n = s.rest[own:], n-own; len(s.rest) == 0 {
+		s.rest = nil // it may be all that holds a long frame
+	}
+	comments, gaps := uint64(0), uint64(0)
+	for i := 0; n > 0; i++ {
+		frame := &w.batch.frames[i]
+		s.cursor = frame.ID
+		if frame.Gap {
+			gaps++
+		} else {
+			comments++
+		}
+		if n < len(frame.Bytes) {
+			s.rest = frame.Bytes[n:]
+		}
+		n -= len(frame.Bytes)
+	}
+	w.count(comments, gaps)
+}
+
+// fallBehind moves s to the newest frame, or to where its topic began anew, and announces the gap.
+func (w *writer) fallBehind(s *stream) {
+	t := s.topic
+	to := t.head
+	if s.epoch != t.epoch && !t.floor.After(t.rewound) {
+		to = t.rewound
+	}
+	s.cursor, s.epoch = to, t.epoch
+	s.rest = slices.Concat(s.rest, event.Gap(t.video, &to))
+	w.count(0, 1)
+}
