@@ -8,4 +8,6 @@ func (nowhere) watch(uint64) error          { return nil }
 func (nowhere) close()                      {}
 
 // ServeNowhere adds a stream whose viewer takes everything at no cost.
-func (e *Engine) ServeNowhere(place Place) { e.serve(e.writerOf(place.topic), nowhere{}, place, []byte("hello"), func(Reason) {}) }
+func (e *Engine) ServeNowhere(place Place) {
+	e.serve(e.writerOf(place.topic), nowhere{}, place, []byte("hello"), func(Reason) {})
+}

@@ -80,10 +80,10 @@ type Stats struct {
 	Open, Waiting int64
 }
 
-// New makes an engine with a writer for each core. It holds the kernel's resources until Run has returned.
+// New makes an engine with a writer for each core but one, which is left to Redis and to handshakes. It holds the kernel's resources until Run has returned.
 func New(options Options) (*Engine, error) {
 	e := &Engine{options: options, began: time.Now()}
-	for range runtime.GOMAXPROCS(0) {
+	for range max(1, runtime.GOMAXPROCS(0)-1) {
 		w, err := newWriter(e)
 		if err != nil {
 			e.close()

@@ -143,8 +143,8 @@ func total(ended map[fanout.Reason]int) (sum int) {
 	return sum
 }
 
-// given is what a viewer gets from a place in a topic, at once.
-func given(t *testing.T, topic *fanout.Topic, place fanout.Place) string {
+// given is what a viewer gets from a place, at once.
+func given(t *testing.T, place fanout.Place) string {
 	t.Helper()
 	h := open(t, defaults)
 	v := h.watch(place, "opening\n")

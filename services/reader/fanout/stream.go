@@ -11,30 +11,25 @@ import (
 
 // stream is one viewer's. All of it is its writer's alone.
 type stream struct {
-	topic  *Topic
-	part   *part
-	index  int // in part.streams
-	socket socket
-	token  uint64
-
+	topic *Topic
 	// cursor is the newest frame of which something was written, in the epoch of the topic that it is of.
 	cursor comment.ID
-	epoch  int
-	gap    bool // the viewer begins with a gap
+	epoch  int32
+	// waiting is for the socket to become writable. ending says that the last event is in rest.
+	waiting, ending, closed bool
+	gap                     bool // the viewer begins with a gap
+	socket                  socket
 	// rest goes before the frames after the cursor: what is for this viewer only, and what was not taken of a frame.
-	rest []byte
+	rest  []byte
+	wrote time.Duration // when the kernel last took something, or first did not, by Engine.now
 
-	wrote   time.Duration // when the kernel last took something, or first did not, by Engine.now
-	waiting bool          // for the socket to become writable
-	// ends is when the stream is to end for reason; 0 for never. ending says that its last event is in rest.
-	ends   time.Duration
-	reason Reason
-	ending bool
-	// due is the earliest of the stream's alarms.
-	due time.Duration
-
-	closed bool
-	ended  func(Reason)
+	token uint64
+	part  *part
+	index int // in part.streams
+	// ends is when the stream is to end for reason; 0 for never. due is the earliest of its alarms.
+	ends, due time.Duration
+	reason    Reason
+	ended     func(Reason)
 }
 
 // batchBytes is about how much is written at once. It is more than a viewer that keeps up ever has to get.
@@ -44,7 +39,7 @@ const batchBytes = 64 << 10
 // for the next.
 type batch struct {
 	topic      *Topic
-	epoch      int
+	epoch      int32
 	from, head comment.ID
 	frames     []Frame
 	bytes      []byte // a stream's rest, and frames

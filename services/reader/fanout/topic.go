@@ -48,7 +48,7 @@ type Topic struct {
 	room  int
 	roomy time.Time
 	// epoch counts the rewinds; rewound is where the last of them has put the head.
-	epoch   int
+	epoch   int32
 	rewound comment.ID
 	parts   []*part
 }
@@ -144,7 +144,7 @@ type Place struct {
 	Replay, Gap bool
 
 	topic *Topic
-	epoch int
+	epoch int32
 }
 
 func (t *Topic) place(at comment.ID) Place {
@@ -197,7 +197,7 @@ type History struct {
 }
 
 // Epoch changes when the topic is rewound: what was read from the history before may be what is lost since.
-func (t *Topic) Epoch() int {
+func (t *Topic) Epoch() int32 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.epoch
@@ -205,7 +205,7 @@ func (t *Topic) Epoch() int {
 
 // Extend puts older frames from the history, read in the given epoch, before those that the topic holds, so that viewers
 // who come for them share them. Later ones the topic has already, or gets by itself.
-func (t *Topic) Extend(epoch int, history History) {
+func (t *Topic) Extend(epoch int32, history History) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if epoch != t.epoch || t.floor.After(history.Newest) {

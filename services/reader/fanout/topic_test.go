@@ -36,7 +36,7 @@ func resumes(t *testing.T, topic *fanout.Topic, after uint64) string {
 	if !ok {
 		return "ask the history"
 	}
-	return given(t, topic, place)
+	return given(t, place)
 }
 
 func TestATopicKnowsFromWhereItCanResume(t *testing.T) {
@@ -64,7 +64,7 @@ func TestATopicGivesTheLastFramesFirst(t *testing.T) {
 	for n, want := range []string{"", "8", "7 8", "5 lost 7 8", "4 5 lost 7 8"} {
 		place, ok := topic.Last(n)
 		require.True(t, ok)
-		assert.Equal(t, want, given(t, topic, place), "the last %d", n)
+		assert.Equal(t, want, given(t, place), "the last %d", n)
 	}
 	_, ok := topic.Last(5)
 	assert.False(t, ok, "the history may hold more")
@@ -97,7 +97,7 @@ func resumesAfterPublishing(t *testing.T, topic *fanout.Topic, after, next uint6
 	place, ok := topic.After(id(after))
 	require.True(t, ok)
 	topic.Publish(frames(next, next)...)
-	return given(t, topic, place)
+	return given(t, place)
 }
 
 func TestWhatWasMissedIsFilledInWhole(t *testing.T) {
@@ -157,11 +157,11 @@ func TestAViewerResumesByWhatTheHistorySays(t *testing.T) {
 			topic := newTopic(3, frames(4, 8)...)
 			place := topic.Resume(id(test.seen), test.complete)
 			assert.Equal(t, test.gap, place.Gap)
-			assert.Equal(t, test.want, given(t, topic, place))
+			assert.Equal(t, test.want, given(t, place))
 		})
 	}
 	topic := newTopic(3, frames(4, 8)...)
 	place := topic.Resume(id(9), true)
 	topic.Publish(frames(9, 11)...)
-	assert.Equal(t, "10 11", given(t, topic, place), "it gets nothing twice")
+	assert.Equal(t, "10 11", given(t, place), "it gets nothing twice")
 }

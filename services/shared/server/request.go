@@ -93,7 +93,7 @@ func kindInJSON(err *json.UnmarshalTypeError) string {
 	}
 }
 
-// observe counts and times requests by route. Streams count when they end, so their time is their length.
+// observe counts and times requests by route. A stream counts when it has left HTTP, and so begins.
 func (s *Server) observe() gin.HandlerFunc {
 	seconds := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "livecomments_http_request_duration_seconds",

@@ -1,0 +1,268 @@
+package crowd
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// readBytes is how much is read of a socket at a time.
+	readBytes = 256 << 10
+	// stalledBuffer is the receive buffer of stalled viewers, so that it takes little to stall them; Linux takes twice as much.
+	stalledBuffer = 4 << 10
+	// pollMillis is how often the loop looks whether it is to end.
+	pollMillis = 50
+)
+
+// Crowd is viewers of one reader.
+type Crowd struct {
+	address unix.SockaddrInet4
+	poll    int
+	stop    chan struct{}
+	stopped sync.WaitGroup
+
+	mu       sync.Mutex
+	members  []*member
+	waiting  []*member // to connect
+	inFlight int
+	atOnce   int
+	figures  Figures
+	buffer   []byte
+}
+
+type member struct {
+	Viewer
+	stream
+	fd    int
+	index int
+}
+
+// Gather makes a crowd without viewers yet, for the reader at address (an IPv4 address and port).
+func Gather(address string) (*Crowd, error) {
+	at, err := netip.ParseAddrPort(address)
+	if err != nil || !at.Addr().Is4() {
+		return nil, fmt.Errorf("the reader's address must be of the form 127.0.0.1:4000, not %q", address)
+	}
+	poll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("epoll_create1", err)
+	}
+	c := &Crowd{
+		address: unix.SockaddrInet4{Port: int(at.Port()), Addr: at.Addr().As4()},
+		poll:    poll, stop: make(chan struct{}), buffer: make([]byte, readBytes), figures: Figures{Latency: newHistogram()},
+	}
+	c.stopped.Go(c.run)
+	return c, nil
+}
+
+// Join has viewers connect, at most atOnce at a time. It does not wait for them.
+func (c *Crowd) Join(atOnce int, viewers ...Viewer) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.atOnce = atOnce
+	for _, viewer := range viewers {
+		m := &member{Viewer: viewer, fd: -1, index: len(c.members), stream: stream{late: viewer.Late}}
+		c.members = append(c.members, m)
+		c.waiting = append(c.waiting, m)
+	}
+	return c.connectNext()
+}
+
+// Leave has the first n viewers who have not left go.
+func (c *Crowd) Leave(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, m := range c.members {
+		if n == 0 {
+			return
+		}
+		if m.fd >= 0 {
+			c.close(m)
+			n--
+		}
+	}
+}
+
+// Await returns when done says so of the figures, or with the error of ctx.
+func (c *Crowd) Await(ctx context.Context, done func(Figures) bool) error {
+	for {
+		if done(c.Figures()) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+// Figures is what the viewers have seen since the last Reset.
+func (c *Crowd) Figures() Figures {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	figures := c.figures
+	figures.StallEnds = slices.Clone(figures.StallEnds)
+	figures.Latency = nil
+	return figures
+}
+
+// Reset begins to count what arrives anew, and returns what was counted; who is connected still counts.
+func (c *Crowd) Reset() Figures {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	counted := c.figures
+	c.figures = Figures{
+		Connected: counted.Connected, Refused: counted.Refused, Failed: counted.Failed, Ended: counted.Ended,
+		StalledEnded: counted.StalledEnded, StallEnds: counted.StallEnds, Latency: newHistogram(),
+	}
+	return counted
+}
+
+// Close has all viewers leave.
+func (c *Crowd) Close() {
+	close(c.stop)
+	c.stopped.Wait()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, m := range c.members {
+		if m.fd >= 0 {
+			c.close(m)
+		}
+	}
+	_ = unix.Close(c.poll)
+}
+
+func (c *Crowd) close(m *member) {
+	_ = unix.Close(m.fd)
+	m.fd, m.phase, m.partial = -1, over, nil
+}
+
+// connectNext opens connections while there is room for more.
+func (c *Crowd) connectNext() error {
+	for len(c.waiting) > 0 && c.inFlight < c.atOnce {
+		m := c.waiting[0]
+		c.waiting = c.waiting[1:]
+		if err := c.connect(m); err != nil {
+			return err
+		}
+		c.inFlight++
+	}
+	return nil
+}
+
+func (c *Crowd) connect(m *member) error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return os.NewSyscallError("socket", err)
+	}
+	m.fd = fd
+	if m.Stalled {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, stalledBuffer); err != nil {
+			return os.NewSyscallError("setsockopt", err)
+		}
+	}
+	if err := unix.Connect(fd, &c.address); err != nil && err != unix.EINPROGRESS { //nolint:errorlint // a system call returns the number itself
+		return os.NewSyscallError("connect", err)
+	}
+	return c.await(m, unix.EPOLL_CTL_ADD, unix.EPOLLOUT)
+}
+
+func (c *Crowd) await(m *member, operation int, events uint32) error {
+	event := unix.EpollEvent{Events: events, Fd: int32(m.index)} //nolint:gosec // there are no more viewers than descriptors
+	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(c.poll, operation, m.fd, &event))
+}
+
+func (c *Crowd) run() {
+	events := make([]unix.EpollEvent, 4096)
+	for {
+		select {
+		case <-c.stop:
+			return
+		default:
+		}
+		n, _ := unix.EpollWait(c.poll, events, pollMillis)
+		if n <= 0 {
+			continue
+		}
+		c.mu.Lock()
+		for _, event := range events[:n] {
+			if m := c.members[event.Fd]; m.fd >= 0 {
+				c.handle(m)
+			}
+		}
+		c.mu.Unlock()
+	}
+}
+
+// handle does what a member's socket is ready for.
+func (c *Crowd) handle(m *member) {
+	before := m.phase
+	switch {
+	case m.phase == connecting:
+		c.ask(m)
+	case m.phase == watching && m.Stalled:
+		c.figures.StalledEnded++
+		c.figures.StallEnds = append(c.figures.StallEnds, time.Now())
+		c.lose(m)
+	default:
+		c.read(m)
+	}
+	if before < watching && m.phase >= watching {
+		c.inFlight--
+		if c.connectNext() != nil {
+			c.figures.Failed++
+		}
+		if m.phase == watching && m.Stalled && c.await(m, unix.EPOLL_CTL_MOD, unix.EPOLLRDHUP) != nil {
+			c.figures.Failed++
+		}
+	}
+}
+
+// ask sends the request over a connection that has come about.
+func (c *Crowd) ask(m *member) {
+	request := fmt.Appendf(nil, "GET /connect?userid=viewer-%d&videoid=%s HTTP/1.1\r\nHost: reader\r\nAccept: text/event-stream\r\n\r\n", m.index, m.Video)
+	if n, err := unix.Write(m.fd, request); err != nil || n < len(request) || c.await(m, unix.EPOLL_CTL_MOD, unix.EPOLLIN) != nil {
+		c.lose(m)
+		return
+	}
+	m.phase = awaiting
+}
+
+func (c *Crowd) read(m *member) {
+	kept := copy(c.buffer, m.partial)
+	n, err := unix.Read(m.fd, c.buffer[kept:])
+	switch {
+	case err == unix.EAGAIN || err == unix.EINTR: //nolint:errorlint // a system call returns the number itself
+		return
+	case err != nil || n == 0:
+		c.lose(m)
+		return
+	}
+	arrived := c.figures.Arrived
+	c.figures.arrival(&m.stream, c.buffer[:kept+n], time.Now())
+	if c.figures.Arrived > arrived {
+		c.figures.Reads++
+	}
+	if m.phase == over {
+		c.close(m)
+	}
+}
+
+// lose notes that the reader has ended a connection.
+func (c *Crowd) lose(m *member) {
+	if m.phase == watching {
+		c.figures.Connected--
+		c.figures.Ended++
+	} else {
+		c.figures.Failed++
+	}
+	c.close(m)
+}

@@ -1,0 +1,34 @@
+//go:build !linux
+
+package crowd
+
+import (
+	"context"
+	"errors"
+)
+
+// Crowd is viewers of one reader. There are none on this system.
+type Crowd struct{}
+
+// Gather says that there is no crowd on this system.
+func Gather(string) (*Crowd, error) {
+	return nil, errors.New("a crowd of viewers needs Linux, for epoll")
+}
+
+// Join adds nobody.
+func (*Crowd) Join(int, ...Viewer) error { return nil }
+
+// Leave does nothing.
+func (*Crowd) Leave(int) {}
+
+// Await returns at once.
+func (*Crowd) Await(context.Context, func(Figures) bool) error { return nil }
+
+// Figures are none.
+func (*Crowd) Figures() Figures { return Figures{} }
+
+// Reset returns none.
+func (*Crowd) Reset() Figures { return Figures{Latency: newHistogram()} }
+
+// Close does nothing.
+func (*Crowd) Close() {}

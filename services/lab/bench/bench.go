@@ -1,0 +1,178 @@
+// Package bench measures what a reader costs: the real service in a process of its own, with a real redis-server, under a
+// crowd of viewers. Beside it, in the same run, it measures the floor: a process that does nothing but one write(2) a comment
+// a viewer. Machines differ, and one differs from hour to hour; the ratio of the two does not.
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/livecomments/livecomments/services/shared/config"
+)
+
+// Command is `lab bench`.
+type Command struct {
+	Only    []string `placeholder:"SCENE" help:"Scenes to run, separated by commas: hot, flood, idle, channels, stalled, storm. All by default."`
+	Seconds int      `default:"30" help:"Length of each measurement under load."`
+	Reader  string   `placeholder:"FILE" help:"The reader to measure. By default the one beside the lab."`
+	JSON    bool     `name:"json" help:"Print JSON instead of tables."`
+
+	// Out and Progress are where results and progress go; standard output and standard error where they are nil.
+	Out      io.Writer `kong:"-"`
+	Progress io.Writer `kong:"-"`
+}
+
+// Output is all that a benchmark says, in JSON.
+type Output struct {
+	Machine string   `json:"machine"`
+	Scenes  []Result `json:"scenes"`
+}
+
+// Result is what one scene has shown.
+type Result struct {
+	Scene string `json:"scene"`
+	// Title says what was done.
+	Title string `json:"title"`
+	// Loads are measurements under load; Facts are others, in words.
+	Loads []Load   `json:"loads,omitempty"`
+	Facts []string `json:"facts,omitempty"`
+	// Goals are what the reader is held to.
+	Goals []Goal `json:"goals"`
+}
+
+// Goal is something that was to be shown, and whether it was.
+type Goal struct {
+	Says string `json:"says"`
+	Met  bool   `json:"met"`
+	// Delivery goals are about comments that did not arrive as they should: the run fails when one is not met. What a
+	// machine is fast enough for is another matter.
+	Delivery bool `json:"delivery"`
+}
+
+type scene struct {
+	name string
+	run  func(context.Context, *bench) (Result, error)
+}
+
+var scenes = []scene{
+	{"hot", hot}, {"flood", flood}, {"idle", idle}, {"channels", channels}, {"stalled", stalled}, {"storm", storm},
+}
+
+// bench is one run.
+type bench struct {
+	*Command
+	redisServer string
+}
+
+// Run runs the scenes one after the other, each with a reader and a Redis of its own. It fails when a comment did not arrive
+// once and in order where it should have.
+func (c *Command) Run(ctx context.Context) error {
+	if c.Out == nil {
+		c.Out = os.Stdout
+	}
+	if c.Progress == nil {
+		c.Progress = os.Stderr
+	}
+	chosen, err := c.validate()
+	if err != nil {
+		return err
+	}
+	b := &bench{Command: c}
+	if b.redisServer, err = exec.LookPath("redis-server"); err != nil {
+		return errors.New("redis-server is not in the PATH: `make prepare` installs it")
+	}
+	output := Output{Machine: machine(ctx, b.redisServer)}
+	for i, scene := range chosen {
+		b.say("%d of %d: %s", i+1, len(chosen), scene.name)
+		result, err := scene.run(ctx, b)
+		if ctx.Err() != nil {
+			return errors.New("stopped before the end")
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", scene.name, err)
+		}
+		result.Scene = scene.name
+		output.Scenes = append(output.Scenes, result)
+	}
+	if err := c.print(output); err != nil {
+		return err
+	}
+	return output.failure()
+}
+
+func (c *Command) validate() ([]scene, error) {
+	if c.Seconds < 1 || c.Seconds > 600 {
+		return nil, config.Errorf("--seconds must be from 1 to 600, not %d", c.Seconds)
+	}
+	var chosen []scene
+	for _, scene := range scenes {
+		if len(c.Only) == 0 || slices.Contains(c.Only, scene.name) {
+			chosen = append(chosen, scene)
+		}
+	}
+	for _, name := range c.Only {
+		if !slices.ContainsFunc(scenes, func(s scene) bool { return s.name == name }) {
+			return nil, config.Errorf("--only must be of hot, flood, idle, channels, stalled, storm, not %q", name)
+		}
+	}
+	if c.Reader == "" {
+		lab, err := os.Executable()
+		if err != nil {
+			return nil, err
+		}
+		c.Reader = filepath.Join(filepath.Dir(lab), "reader")
+	}
+	if _, err := exec.LookPath(c.Reader); err != nil {
+		return nil, config.Errorf("--reader: %s", err)
+	}
+	return chosen, nil
+}
+
+func (o Output) failure() error {
+	var broken []string
+	for _, result := range o.Scenes {
+		for _, goal := range result.Goals {
+			if goal.Delivery && !goal.Met {
+				broken = append(broken, result.Scene+": "+goal.Says)
+			}
+		}
+	}
+	if len(broken) > 0 {
+		return errors.New(strings.Join(broken, "; "))
+	}
+	return nil
+}
+
+func (b *bench) say(format string, args ...any) {
+	_, _ = fmt.Fprintf(b.Progress, format+"\n", args...)
+}
+
+func (c *Command) print(output Output) error {
+	if c.JSON {
+		encoder := json.NewEncoder(c.Out)
+		encoder.SetIndent("", "  ")
+		encoder.SetEscapeHTML(false)
+		return encoder.Encode(output)
+	}
+	_, err := io.WriteString(c.Out, output.text())
+	return err
+}
+
+func machine(ctx context.Context, redisServer string) string {
+	version, _ := exec.CommandContext(ctx, redisServer, "--version").Output() //nolint:gosec // found in the PATH
+	words := strings.Fields(string(version))
+	redis := "redis-server"
+	if len(words) > 2 {
+		redis += " " + strings.TrimPrefix(words[2], "v=")
+	}
+	return fmt.Sprintf("%d cores, %s/%s, %s, %s; the viewers and Redis are on it too", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(), redis)
+}

@@ -1,0 +1,99 @@
+package bench
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/livecomments/livecomments/services/reader/event"
+	"github.com/livecomments/livecomments/services/shared/comment"
+)
+
+// Floor is `lab floor`, the other side of the benchmark: it gives viewers the same frames with one write(2) each, and does
+// nothing else.
+type Floor struct {
+	Viewers int `required:""`
+}
+
+// load is what the floor is told on its standard input, and what a publisher is to do.
+type order struct {
+	comments int
+	every    time.Duration
+	length   int
+}
+
+// Run accepts the viewers, then does as it is told, line by line, and answers each line when it is done.
+func (f *Floor) Run(context.Context) error {
+	listener, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	fmt.Println(listener.Addr())
+	viewers := make([]int, 0, f.Viewers)
+	for range f.Viewers {
+		fd, err := accept(listener)
+		if err != nil {
+			return err
+		}
+		viewers = append(viewers, fd)
+	}
+	fmt.Println("all are here")
+	number := uint64(0)
+	for orders := bufio.NewReader(os.Stdin); ; {
+		var o order
+		if _, err := fmt.Fscanln(orders, &o.comments, &o.every, &o.length); err != nil {
+			return nil // nobody orders any more
+		}
+		for next := time.Now(); o.comments > 0; o.comments-- {
+			time.Sleep(time.Until(next))
+			next = next.Add(o.every)
+			number++
+			frame, err := floorFrame(number, o.length)
+			if err != nil {
+				return err
+			}
+			for _, fd := range viewers {
+				if err := write(fd, frame); err != nil {
+					return err
+				}
+			}
+		}
+		fmt.Println("done")
+	}
+}
+
+// accept takes one viewer in, with the same socket that the reader would have.
+func accept(listener net.Listener) (fd int, err error) {
+	connection, err := listener.Accept()
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = connection.Close() }()
+	if _, err := bufio.NewReader(connection).ReadString('\n'); err != nil {
+		return 0, err
+	}
+	at := comment.ID{}
+	if _, err := io.WriteString(connection, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"+
+		string(event.Connected("viewer", "floor", "floor", &at, time.Second))); err != nil {
+		return 0, err
+	}
+	raw, err := connection.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	if errControl := raw.Control(func(held uintptr) { fd, err = syscall.Dup(int(held)) }); errControl != nil {
+		return 0, errControl
+	}
+	return fd, err
+}
+
+func floorFrame(number uint64, length int) ([]byte, error) {
+	now := time.Now()
+	data, err := body(number, "floor", now, length)
+	return event.Comment(comment.ID{Millis: uint64(now.UnixMilli()), Sequence: number}, string(data)), err //nolint:gosec // it is after 1970
+}
