@@ -169,7 +169,7 @@ func (c *Crowd) connect(m *member) error {
 			return os.NewSyscallError("setsockopt", err)
 		}
 	}
-	if err := unix.Connect(fd, &c.address); err != nil && err != unix.EINPROGRESS { //nolint:errorlint // a system call returns the number itself
+	if err := unix.Connect(fd, &c.address); err != nil && err != unix.EINPROGRESS {
 		return os.NewSyscallError("connect", err)
 	}
 	return c.await(m, unix.EPOLL_CTL_ADD, unix.EPOLLOUT)
@@ -240,7 +240,7 @@ func (c *Crowd) read(m *member) {
 	kept := copy(c.buffer, m.partial)
 	n, err := unix.Read(m.fd, c.buffer[kept:])
 	switch {
-	case err == unix.EAGAIN || err == unix.EINTR: //nolint:errorlint // a system call returns the number itself
+	case err == unix.EAGAIN || err == unix.EINTR:
 		return
 	case err != nil || n == 0:
 		c.lose(m)

@@ -20,7 +20,7 @@ type Floor struct {
 	Viewers int `required:""`
 }
 
-// load is what the floor is told on its standard input, and what a publisher is to do.
+// order is what a poster is to do, and what the floor is told on its standard input.
 type order struct {
 	comments int
 	every    time.Duration
@@ -47,7 +47,7 @@ func (f *Floor) Run(context.Context) error {
 	for orders := bufio.NewReader(os.Stdin); ; {
 		var o order
 		if _, err := fmt.Fscanln(orders, &o.comments, &o.every, &o.length); err != nil {
-			return nil // nobody orders any more
+			return nil //nolint:nilerr // nobody orders any more
 		}
 		for next := time.Now(); o.comments > 0; o.comments-- {
 			time.Sleep(time.Until(next))
@@ -95,5 +95,5 @@ func accept(listener net.Listener) (fd int, err error) {
 func floorFrame(number uint64, length int) ([]byte, error) {
 	now := time.Now()
 	data, err := body(number, "floor", now, length)
-	return event.Comment(comment.ID{Millis: uint64(now.UnixMilli()), Sequence: number}, string(data)), err //nolint:gosec // it is after 1970
+	return event.Comment(comment.ID{Millis: uint64(now.UnixMilli()), Sequence: number}, string(data)), err
 }

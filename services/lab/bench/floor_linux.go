@@ -12,7 +12,7 @@ func write(fd int, frame []byte) error {
 	if errno != 0 {
 		return os.NewSyscallError("write", errno)
 	}
-	if int(n) < len(frame) { //nolint:gosec // no more than was given
+	if int(n) < len(frame) {
 		return os.NewSyscallError("write", syscall.EAGAIN)
 	}
 	return nil

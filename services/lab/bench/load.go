@@ -42,17 +42,16 @@ type Load struct {
 type Millis time.Duration
 
 // MarshalJSON writes milliseconds.
-func (m Millis) MarshalJSON() ([]byte, error) { return strconv.AppendFloat(nil, m.millis(), 'f', 3, 64), nil }
+func (m Millis) MarshalJSON() ([]byte, error) {
+	return strconv.AppendFloat(nil, m.millis(), 'f', 3, 64), nil
+}
 
 func (m Millis) millis() float64 { return float64(m) / float64(time.Millisecond) }
 
 func (m Millis) String() string { return fmt.Sprintf("%.1f ms", m.millis()) }
 
-// text lengths, in characters: a remark, and one that fills sockets.
-const (
-	remark = 60
-	essay  = 1000
-)
+// remark is the length of a comment's text, in characters.
+const remark = 60
 
 // body is the JSON of a comment that the crowd can judge.
 func body(number uint64, video string, now time.Time, length int) ([]byte, error) {

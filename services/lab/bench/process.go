@@ -13,8 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
 	"github.com/prometheus/procfs"
 	"go.uber.org/zap"
 
@@ -146,27 +144,6 @@ func (p *process) answers(ctx context.Context, path string) bool {
 	}
 	_ = response.Body.Close()
 	return response.StatusCode == http.StatusOK
-}
-
-// metrics reads the reader's figures by name; of those with labels, their sum.
-func (p *process) metrics(ctx context.Context) (map[string]float64, error) {
-	response, err := p.get(ctx, "/metrics")
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = response.Body.Close() }()
-	parser := expfmt.NewTextParser(model.LegacyValidation)
-	families, err := parser.TextToMetricFamilies(response.Body)
-	if err != nil {
-		return nil, err
-	}
-	figures := map[string]float64{}
-	for name, family := range families {
-		for _, metric := range family.GetMetric() {
-			figures[name] += metric.GetGauge().GetValue() + metric.GetCounter().GetValue()
-		}
-	}
-	return figures, nil
 }
 
 // startFloor starts the floor, which is this program again.
