@@ -61,6 +61,15 @@ soak: prepare ## Kill Redis over and over under viewers whose streams keep endin
 	@go build -o $(BIN)/lab ./services/lab
 	@hack/soak
 
+.PHONY: bench
+bench: prepare ## Measure what a reader costs, beside the bare write(2). ARGS="--only hot --seconds 10" for less.
+	@go build -o $(BIN)/ ./services/lab ./services/reader
+	@$(BIN)/lab bench $(ARGS)
+
+.PHONY: bench-parts
+bench-parts: ## Benchmark the reader's parts, five times each, for benchstat.
+	go test -run '^$$' -bench . -count 5 ./services/reader/...
+
 .PHONY: fuzz
 fuzz: ## Fuzz the parsers for half a minute each.
 	go test -run '^$$' -fuzz FuzzParseID -fuzztime 30s ./services/shared/comment
