@@ -199,6 +199,8 @@ func validate(c *gin.Context, viewer request, mostHistory int) (feed.Position, e
 // back together.
 func (a *api) unavailable(c *gin.Context, reason string) {
 	c.Header("Retry-After", strconv.Itoa(1+rand.IntN(5)))
+	// A viewer turned away must not hold a descriptor that another needs.
+	c.Header("Connection", "close")
 	server.Fail(c, http.StatusServiceUnavailable, "%s", reason)
 }
 

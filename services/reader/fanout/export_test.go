@@ -5,7 +5,7 @@ type nowhere struct{}
 
 func (nowhere) write(p []byte) (int, error) { return len(p), nil }
 func (nowhere) watch(uint64) error          { return nil }
-func (nowhere) close()                      {}
+func (nowhere) close(bool)                  {}
 
 // ServeNowhere adds a stream whose viewer takes everything at no cost.
 func (e *Engine) ServeNowhere(place Place) {

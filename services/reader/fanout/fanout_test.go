@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -222,7 +223,7 @@ func TestAViewerBehindByMoreThanTheRingIsMovedToTheNewestWithAGap(t *testing.T) 
 func TestAViewerThatTakesNothingIsCutAndCostsTheOthersNothing(t *testing.T) {
 	each(t, func(o *fanout.Options) { o.WriteTimeout = 100 * time.Millisecond }, func(h *hall) {
 		topic := newTopic(0)
-		h.watch(topic.Newest(), "")
+		stalled := h.watch(topic.Newest(), "")
 		h.stall(topic)
 		other := h.watch(topic.Newest(), "")
 		topic.Publish(frames(2000, 2001)...)
@@ -230,6 +231,11 @@ func TestAViewerThatTakesNothingIsCutAndCostsTheOthersNothing(t *testing.T) {
 		h.awaitEnded(fanout.Slow, 1)
 		assert.Equal(h.t, int64(1), h.Stats().Open)
 		assert.Zero(h.t, h.Stats().Waiting)
+		if _, polled := h.wrap(stalled.Conn).(*net.TCPConn); polled {
+			require.NoError(h.t, stalled.SetReadDeadline(time.Now().Add(10*time.Second)))
+			_, err := io.Copy(io.Discard, stalled)
+			require.ErrorIs(h.t, err, syscall.ECONNRESET, "the kernel keeps nothing for it")
+		}
 	})
 }
 

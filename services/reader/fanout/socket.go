@@ -15,8 +15,9 @@ type socket interface {
 	write(p []byte) (int, error)
 	// watch has the writer signalled, with token, when the socket becomes writable and when the viewer leaves.
 	watch(token uint64) error
-	// close ends the connection once the viewer has been sent what was written.
-	close()
+	// close ends the connection once the viewer has been sent what was written. abort drops that instead: a viewer that takes
+	// nothing would have the kernel keep it for minutes.
+	close(abort bool)
 }
 
 var errWouldBlock = errors.New("the socket takes no more for now")
@@ -90,11 +91,11 @@ func (p *piecewise) push(piece []byte) {
 	p.writer.signal(signal{token: token, left: err != nil})
 }
 
-func (p *piecewise) close() {
+func (p *piecewise) close(abort bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.closed = true
-	if !p.busy {
+	if abort || !p.busy {
 		_ = p.connection.Close()
 		return
 	}

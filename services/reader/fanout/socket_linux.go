@@ -66,7 +66,12 @@ func (d *descriptor) watch(token uint64) error {
 	return unix.EpollCtl(d.poller.fd, unix.EPOLL_CTL_ADD, d.fd, &event)
 }
 
-func (d *descriptor) close() { _ = unix.Close(d.fd) }
+func (d *descriptor) close(abort bool) {
+	if abort {
+		_ = unix.SetsockoptLinger(d.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	}
+	_ = unix.Close(d.fd)
+}
 
 // epoll is the poller for descriptors.
 type epoll struct {

@@ -287,7 +287,7 @@ func (w *writer) end(s *stream, reason Reason) {
 		delete(w.streams, s.token)
 		w.exit(s)
 	}
-	s.socket.close()
+	s.socket.close(reason == Slow)
 	s.ended(reason)
 	w.engine.open.Add(-1)
 	// An alarm may hold it for a while.
