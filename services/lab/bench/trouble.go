@@ -1,0 +1,134 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/livecomments/livecomments/services/client/crowd"
+)
+
+// essay is the length of a text, in characters, of which a few hundred fill a socket.
+const essay = 1000
+
+// stalled is a video of whose viewers one in a hundred never reads, and the same without those.
+func stalled(ctx context.Context, b *bench) (Result, error) {
+	const viewers, rate, timeout = 2000, 20, 5 * time.Second
+	result := Result{Title: fmt.Sprintf("%d viewers of one video, %d comments of %d characters a second; then %d more who read nothing, cut after WRITE_TIMEOUT=%s",
+		viewers, rate, essay, viewers/100, timeout)}
+	s, err := b.set(ctx, "WRITE_TIMEOUT="+timeout.String())
+	if err != nil {
+		return result, err
+	}
+	defer s.clear()
+	c, err := s.seat(ctx, s.reader, audience(viewers, crowd.Viewer{Video: "hot"}))
+	if err != nil {
+		return result, err
+	}
+	o := perSecond(rate, b.Seconds, essay)
+	load := func(of string) (Load, error) {
+		return measure(ctx, of, s.reader, c, viewers, o.comments, func() error { return s.poster.obey(ctx, "hot", o) })
+	}
+	without, err := load("all read")
+	if err != nil {
+		return result, err
+	}
+	before, err := s.reader.resident()
+	if err != nil {
+		return result, err
+	}
+	still, err := s.seat(ctx, s.reader, audience(viewers/100, crowd.Viewer{Video: "hot", Stalled: true}))
+	if err != nil {
+		return result, err
+	}
+	began := time.Now()
+	with, err := load("1 % stalled")
+	if err != nil {
+		return result, err
+	}
+	after, err := s.reader.resident()
+	if err != nil {
+		return result, err
+	}
+	ends := still.Figures().StallEnds
+	ratio := float64(with.P99) / float64(without.P99)
+	result.Loads = []Load{without, with}
+	result.Goals = []Goal{
+		{Says: fmt.Sprintf("with stalled viewers, p99 of the others is %.2f × what it was (at most 1.10)", ratio), Met: ratio <= 1.10},
+		{Says: fmt.Sprintf("of %d stalled viewers %d were cut", viewers/100, len(ends)), Met: len(ends) == viewers/100},
+		delivered(without, with),
+	}
+	result.Facts = []string{fmt.Sprintf("resident memory of the reader: %.1f MB before, %.1f MB after", megabytes(before), megabytes(after))}
+	if len(ends) > 0 {
+		result.Facts = append(result.Facts, fmt.Sprintf("the stalled were cut %.1f to %.1f s after they came: the kernel's buffers had to fill first",
+			ends[0].Sub(began).Seconds(), ends[len(ends)-1].Sub(began).Seconds()))
+	}
+	return result, nil
+}
+
+// storm is a great many viewers who come at once while others watch, and more than the reader takes.
+func storm(ctx context.Context, b *bench) (Result, error) {
+	const watching, rate, coming, tooMany, seconds = 1000, 10, 15_000, 2000, 10
+	result := Result{Title: fmt.Sprintf("%d viewers of one video, %d comments a second; %d come at once to %d others, then %d more than MAX_CONNECTIONS",
+		watching, rate, coming, coming/22, tooMany)}
+	s, err := b.set(ctx, fmt.Sprint("MAX_CONNECTIONS=", watching+coming))
+	if err != nil {
+		return result, err
+	}
+	defer s.clear()
+	c, err := s.seat(ctx, s.reader, audience(watching, crowd.Viewer{Video: "hot"}))
+	if err != nil {
+		return result, err
+	}
+	load := func(of string, meanwhile func() error) (Load, error) {
+		o := perSecond(rate, seconds, remark)
+		return measure(ctx, of, s.reader, c, watching, o.comments, func() error {
+			done := make(chan error, 1)
+			go func() { done <- meanwhile() }()
+			return errors.Join(s.poster.obey(ctx, "hot", o), <-done)
+		})
+	}
+	others, err := s.gather(s.reader)
+	if err != nil {
+		return result, err
+	}
+	quiet, err := load("before", func() error { return nil })
+	if err != nil {
+		return result, err
+	}
+	var took, refusing time.Duration
+	stormy, err := load("storm", func() error {
+		began := time.Now()
+		defer func() { took = time.Since(began) }()
+		return join(ctx, others, coming, scattered(coming))
+	})
+	if err != nil {
+		return result, err
+	}
+	full, err := load("full", func() error {
+		began := time.Now()
+		if err := others.Join(tooMany, scattered(tooMany)...); err != nil {
+			return err
+		}
+		limited, cancel := context.WithTimeout(ctx, patience)
+		defer cancel()
+		defer func() { refusing = time.Since(began) }()
+		return others.Await(limited, func(f crowd.Figures) bool { return f.Refused+f.Failed >= tooMany })
+	})
+	if err != nil {
+		return result, err
+	}
+	f := others.Figures()
+	result.Loads = []Load{quiet, stormy, full}
+	result.Facts = []string{
+		fmt.Sprintf("%d viewers had their streams after %.1f s", coming, took.Seconds()),
+		fmt.Sprintf("%d more were answered 503 within %.2f s", f.Refused, refusing.Seconds()),
+	}
+	result.Goals = []Goal{
+		{Says: fmt.Sprintf("p99 in the storm is %s (at most 1000 ms)", stormy.P99), Met: stormy.P99 <= Millis(time.Second)},
+		{Says: fmt.Sprintf("of %d too many, %d were answered 503", tooMany, f.Refused), Met: f.Refused == tooMany},
+		delivered(quiet, stormy, full),
+	}
+	return result, nil
+}
