@@ -80,8 +80,11 @@ func (p *poster) post(ctx context.Context, video string, length int) error {
 	return err
 }
 
-// obey posts as ordered, evenly in time.
-func (p *poster) obey(ctx context.Context, video string, o order) error {
+// hotVideo is the one that is posted to.
+const hotVideo = "hot"
+
+// obey posts to it as ordered, evenly in time.
+func (p *poster) obey(ctx context.Context, o order) error {
 	for next := time.Now(); o.comments > 0; o.comments-- {
 		select {
 		case <-ctx.Done():
@@ -89,7 +92,7 @@ func (p *poster) obey(ctx context.Context, video string, o order) error {
 		case <-time.After(time.Until(next)):
 		}
 		next = next.Add(o.every)
-		if err := p.post(ctx, video, o.length); err != nil {
+		if err := p.post(ctx, hotVideo, o.length); err != nil {
 			return err
 		}
 	}

@@ -45,7 +45,7 @@ func hot(ctx context.Context, b *bench) (Result, error) {
 	if _, err := floor.stdout.ReadString('\n'); err != nil {
 		return result, err
 	}
-	atReader, err := s.seat(ctx, s.reader, audience(viewers, crowd.Viewer{Video: "hot"}))
+	atReader, err := s.seat(ctx, s.reader, audience(viewers, crowd.Viewer{Video: hotVideo}))
 	if err != nil {
 		return result, err
 	}
@@ -57,7 +57,7 @@ func hot(ctx context.Context, b *bench) (Result, error) {
 			return result, err
 		}
 		bare.add(l)
-		if l, err = measure(ctx, "reader", s.reader, atReader, viewers, o.comments, func() error { return s.poster.obey(ctx, "hot", o) }); err != nil {
+		if l, err = measure(ctx, "reader", s.reader, atReader, viewers, o.comments, func() error { return s.poster.obey(ctx, o) }); err != nil {
 			return result, err
 		}
 		full.add(l)
@@ -80,12 +80,12 @@ func flood(ctx context.Context, b *bench) (Result, error) {
 		return result, err
 	}
 	defer s.clear()
-	c, err := s.seat(ctx, s.reader, audience(viewers, crowd.Viewer{Video: "hot"}))
+	c, err := s.seat(ctx, s.reader, audience(viewers, crowd.Viewer{Video: hotVideo}))
 	if err != nil {
 		return result, err
 	}
 	o := perSecond(rate, b.Seconds, remark)
-	l, err := measure(ctx, "reader", s.reader, c, viewers, o.comments, func() error { return s.poster.obey(ctx, "hot", o) })
+	l, err := measure(ctx, "reader", s.reader, c, viewers, o.comments, func() error { return s.poster.obey(ctx, o) })
 	if err != nil {
 		return result, err
 	}

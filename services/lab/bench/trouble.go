@@ -22,13 +22,13 @@ func stalled(ctx context.Context, b *bench) (Result, error) {
 		return result, err
 	}
 	defer s.clear()
-	c, err := s.seat(ctx, s.reader, audience(viewers, crowd.Viewer{Video: "hot"}))
+	c, err := s.seat(ctx, s.reader, audience(viewers, crowd.Viewer{Video: hotVideo}))
 	if err != nil {
 		return result, err
 	}
 	o := perSecond(rate, b.Seconds, essay)
 	load := func(of string) (Load, error) {
-		return measure(ctx, of, s.reader, c, viewers, o.comments, func() error { return s.poster.obey(ctx, "hot", o) })
+		return measure(ctx, of, s.reader, c, viewers, o.comments, func() error { return s.poster.obey(ctx, o) })
 	}
 	without, err := load("all read")
 	if err != nil {
@@ -38,7 +38,7 @@ func stalled(ctx context.Context, b *bench) (Result, error) {
 	if err != nil {
 		return result, err
 	}
-	still, err := s.seat(ctx, s.reader, audience(viewers/100, crowd.Viewer{Video: "hot", Stalled: true}))
+	still, err := s.seat(ctx, s.reader, audience(viewers/100, crowd.Viewer{Video: hotVideo, Stalled: true}))
 	if err != nil {
 		return result, err
 	}
@@ -77,7 +77,7 @@ func storm(ctx context.Context, b *bench) (Result, error) {
 		return result, err
 	}
 	defer s.clear()
-	c, err := s.seat(ctx, s.reader, audience(watching, crowd.Viewer{Video: "hot"}))
+	c, err := s.seat(ctx, s.reader, audience(watching, crowd.Viewer{Video: hotVideo}))
 	if err != nil {
 		return result, err
 	}
@@ -86,7 +86,7 @@ func storm(ctx context.Context, b *bench) (Result, error) {
 		return measure(ctx, of, s.reader, c, watching, o.comments, func() error {
 			done := make(chan error, 1)
 			go func() { done <- meanwhile() }()
-			return errors.Join(s.poster.obey(ctx, "hot", o), <-done)
+			return errors.Join(s.poster.obey(ctx, o), <-done)
 		})
 	}
 	others, err := s.gather(s.reader)
