@@ -1,6 +1,6 @@
 // Package fanout writes the comments of every video to all its viewers on this reader. It is the reader's hot path.
 //
-//	  feed                 Topic: a ring of frames                     writer, one a core
+//	  feed                 Topic: a ring of frames                     a few writers
 //	                                                         ┌──────────────────────────────────────┐
 //	Publish(frame) ──►  │ 41 │ 42 │ 43 │ 44 │ 45 │ ──dirty──►│ rotation of parts; of each, in turn, │
 //	                      ▲              ▲         ▲         │ some streams:                        │
@@ -80,7 +80,8 @@ type Stats struct {
 	Open, Waiting int64
 }
 
-// New makes an engine with a writer for each core but one, which is left to Redis and to handshakes. It holds the kernel's resources until Run has returned.
+// New makes an engine with a writer for each core but one, which is left to Redis and to handshakes. It holds the kernel's
+// resources until Run has returned.
 func New(options Options) (*Engine, error) {
 	e := &Engine{options: options, began: time.Now()}
 	for range max(1, runtime.GOMAXPROCS(0)-1) {
