@@ -75,21 +75,6 @@ func (c *Crowd) Join(atOnce int, viewers ...Viewer) error {
 	return c.connectNext()
 }
 
-// Leave has the first n viewers who have not left go.
-func (c *Crowd) Leave(n int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, m := range c.members {
-		if n == 0 {
-			return
-		}
-		if m.fd >= 0 {
-			c.close(m)
-			n--
-		}
-	}
-}
-
 // Await returns when done says so of the figures, or with the error of ctx.
 func (c *Crowd) Await(ctx context.Context, done func(Figures) bool) error {
 	for {

@@ -18,9 +18,6 @@ func Gather(string) (*Crowd, error) {
 // Join adds nobody.
 func (*Crowd) Join(int, ...Viewer) error { return nil }
 
-// Leave does nothing.
-func (*Crowd) Leave(int) {}
-
 // Await returns at once.
 func (*Crowd) Await(context.Context, func(Figures) bool) error { return nil }
 
