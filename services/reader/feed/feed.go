@@ -278,7 +278,7 @@ func (h *handler) Received(video string, message broker.Message) {
 		return
 	}
 	f.mu.Unlock()
-	// Nobody else takes a topic out of its live state: the handler's methods are called one at a time.
+	// Nobody else takes a topic out of its live state: the handler's methods for one video are called one at a time.
 	t.fanout.Publish(frame)
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -356,6 +358,140 @@ func TestManyVideosAreSubscribedToInFewCommands(t *testing.T) {
 	_, err = fmt.Sscanf(stats["Commandstats"]["cmdstat_subscribe"], "calls=%d,", &calls)
 	require.NoError(t, err)
 	assert.Less(t, calls, videos/10)
+}
+
+// connections are the ids of the connections over which Redis publishes, and how many channels each is subscribed to.
+func connections(t *testing.T, client *redis.Client) (channels map[string]int) {
+	t.Helper()
+	list, err := client.Do(t.Context(), "CLIENT", "LIST", "TYPE", "pubsub").Text()
+	require.NoError(t, err)
+	channels = map[string]int{}
+	for line := range strings.Lines(list) {
+		var id string
+		var subscribed int
+		for _, field := range strings.Fields(line) {
+			name, value, _ := strings.Cut(field, "=")
+			switch name {
+			case "id":
+				id = value
+			case "sub":
+				subscribed, err = strconv.Atoi(value)
+				require.NoError(t, err)
+			}
+		}
+		channels[id] = subscribed
+	}
+	return channels
+}
+
+func TestVideosAreSpreadOverAFewConnectionsOnlyWhereTheyAreMany(t *testing.T) {
+	tests := map[string]struct{ videos, connections, most int }{
+		"one video":      {1, 1, 1},
+		"a few videos":   {10, 1, 10},
+		"several":        {1500, 2, 1000},
+		"a great number": {8000, 4, 2000},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			server := brokertest.Real(t)
+			client := redis.NewClient(&redis.Options{Addr: server.Address})
+			defer func() { _ = client.Close() }()
+			subscription, ear := listen(t, open(t, server, 1000))
+			for i := range test.videos {
+				subscription.Add(fmt.Sprint("v", i))
+			}
+			require.Eventually(t, func() bool {
+				ear.mu.Lock()
+				defer ear.mu.Unlock()
+				return ear.connected == 1 && len(ear.subscribed) == test.videos
+			}, 10*time.Second, time.Millisecond)
+			channels := connections(t, client)
+			assert.Len(t, channels, test.connections)
+			sum := 0
+			for _, n := range channels {
+				assert.LessOrEqual(t, n, test.most)
+				sum += n
+			}
+			assert.Equal(t, test.videos, sum)
+		})
+	}
+}
+
+func TestAConnectionThatBreaksInterruptsOnlyItsVideos(t *testing.T) {
+	server := brokertest.Real(t)
+	client := redis.NewClient(&redis.Options{Addr: server.Address})
+	defer func() { _ = client.Close() }()
+	b := open(t, server, 1000)
+	subscription, ear := listen(t, b)
+	const videos = 2000
+	for i := range videos {
+		subscription.Add(fmt.Sprint("v", i))
+	}
+	require.Eventually(t, func() bool { ear.mu.Lock(); defer ear.mu.Unlock(); return len(ear.subscribed) == videos }, 10*time.Second, time.Millisecond)
+	channels := connections(t, client)
+	require.Len(t, channels, 2)
+	for id := range channels {
+		require.NoError(t, client.ClientKillByFilter(t.Context(), "ID", id).Err())
+		break
+	}
+	require.Eventually(t, func() bool { ear.mu.Lock(); defer ear.mu.Unlock(); return ear.connected == 2 }, 10*time.Second, time.Millisecond)
+	again := 0
+	require.Eventually(t, func() bool {
+		again = 0
+		for i := range videos {
+			if ear.times(fmt.Sprint("v", i)) > 1 {
+				again++
+			}
+		}
+		return again >= videos/2
+	}, 10*time.Second, 10*time.Millisecond)
+	assert.Equal(t, videos/2, again, "videos on the other connection were not disturbed")
+	ear.mu.Lock()
+	assert.Equal(t, 1, ear.interrupted)
+	ear.mu.Unlock()
+	var want []comment.ID
+	for i := range videos {
+		want = append(want, post(t, b, fmt.Sprint("v", i), "x"))
+	}
+	require.Eventually(t, func() bool { return len(ear.ids()) >= videos }, 10*time.Second, time.Millisecond)
+	assert.ElementsMatch(t, want, ear.ids(), "each comes once")
+}
+
+func TestAVideoThatComesAndGoesIsHeardOnce(t *testing.T) {
+	server := brokertest.Real(t)
+	b := open(t, server, 1000)
+	subscription, ear := listen(t, b)
+	const videos = 3000
+	for round := range 3 {
+		for i := range videos {
+			if round > 0 {
+				subscription.Remove(fmt.Sprint("v", i))
+			}
+			subscription.Add(fmt.Sprint("v", i))
+		}
+	}
+	require.Eventually(t, func() bool {
+		count, subscribers, err := b.Topics(t.Context(), videos)
+		if err != nil || count != videos {
+			return false
+		}
+		for _, n := range subscribers {
+			if n != 1 {
+				return false
+			}
+		}
+		return true
+	}, 10*time.Second, 10*time.Millisecond)
+	var want []comment.ID
+	for i := range videos {
+		want = append(want, post(t, b, fmt.Sprint("v", i), "x"))
+	}
+	require.Eventually(t, func() bool { return len(ear.ids()) >= videos }, 10*time.Second, time.Millisecond)
+	assert.ElementsMatch(t, want, ear.ids(), "each comes once")
+	for i := range videos {
+		subscription.Remove(fmt.Sprint("v", i))
+	}
+	require.Eventually(t, func() bool { count, _, err := b.Topics(t.Context(), 1); return err == nil && count == 0 }, 10*time.Second, 10*time.Millisecond)
 }
 
 func TestAMessageThatIsNotACommentIsIgnored(t *testing.T) {

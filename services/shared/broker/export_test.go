@@ -6,4 +6,8 @@ import "time"
 const PingAfterInTests = 100 * time.Millisecond
 
 // PingOften makes tests of dead connections short.
-func (s *Subscription) PingOften() { s.pingAfter = PingAfterInTests }
+func (s *Subscription) PingOften() {
+	for _, c := range s.connections {
+		c.pingAfter = PingAfterInTests
+	}
+}
