@@ -657,6 +657,29 @@ func TestTheReadersFiguresAreTrue(t *testing.T) {
 	})
 }
 
+func TestAnOperatorSeesHowManyVideosMissCommentsForNow(t *testing.T) {
+	brokertest.Each(t, func(t *testing.T, server *brokertest.Redis) {
+		r := start(t, server, func(cfg *api.Config) { cfg.Feed.Linger = 0 })
+		var streams []*servertest.Stream
+		for _, video := range []string{"v1", "v2", "v3"} {
+			s, _ := r.watch(video, "")
+			streams = append(streams, s)
+		}
+		r.AwaitMetric(t, "livecomments_reader_catching_up_topics 0")
+		server.Stop()
+		r.AwaitMetric(t, "livecomments_reader_catching_up_topics 3")
+		r.AwaitMetric(t, "livecomments_reader_redis_connected 0")
+		streams[2].Close()
+		r.AwaitMetric(t, "livecomments_reader_catching_up_topics 2")
+		server.Start()
+		r.AwaitMetric(t, "livecomments_reader_catching_up_topics 0")
+		r.AwaitMetric(t, "livecomments_reader_redis_connected 1")
+		for i, video := range []string{"v1", "v2"} {
+			expect(t, streams[i], r.posts(video, 2)...)
+		}
+	})
+}
+
 func TestABadSettingStopsTheReaderWithOneLine(t *testing.T) {
 	for want, change := range map[string]func(*api.Config){
 		"MAX_CONNECTIONS=0 is out of bounds: it must be at least 1":                          func(cfg *api.Config) { cfg.MaxConnections = 0 },

@@ -61,6 +61,8 @@ type Feed struct {
 	topics map[string]*topic
 	fresh  []behind // topics whose history is to be read for the first time: viewers wait for them
 	behind []behind // topics whose history is to be read again
+	// catching counts the topics that Redis has confirmed and whose history was not read since.
+	catching int
 	wake   chan struct{}
 }
 
@@ -209,6 +211,9 @@ func (f *Feed) giveUp(t *topic) {
 	// The timer may have fired while a viewer came.
 	if t.viewers == 0 && f.topics[t.video] == t {
 		delete(f.topics, t.video)
+		if t.catchingUp() {
+			f.catching--
+		}
 		f.subscription.Remove(t.video)
 	}
 }
@@ -228,6 +233,14 @@ func (f *Feed) Topics(most int) (count int, videos []string) {
 	return len(f.topics), videos
 }
 
+// CatchingUp is how many videos may miss comments for now: Redis has not confirmed their subscription, or their history was
+// not read since.
+func (f *Feed) CatchingUp() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.subscription.Unconfirmed() + f.catching
+}
+
 // Received is how many comments Redis has delivered to this reader.
 func (f *Feed) Received() uint64 { return f.metrics.total.Load() }
 
@@ -245,6 +258,9 @@ func (h *handler) Subscribed(video string) {
 
 // fallBehind has the topic's history read; until then what arrives is held back.
 func (f *Feed) fallBehind(t *topic) {
+	if !t.catchingUp() {
+		f.catching++
+	}
 	t.live, t.pending, t.overflowed = false, nil, false
 	t.confirmations++
 	f.queue(behind{t, t.confirmations})
@@ -296,6 +312,9 @@ func (t *topic) suspicious(frame fanout.Frame) bool {
 	t.suspected = time.Now()
 	return true
 }
+
+// catchingUp reports whether Redis has confirmed the topic and its history was not read since.
+func (t *topic) catchingUp() bool { return !t.live && t.confirmations > 0 }
 
 func (t *topic) hold(frame fanout.Frame, most int) {
 	if len(t.pending) == most {
@@ -424,6 +443,7 @@ func (f *Feed) merge(batch []behind, pages []broker.Page) (failed []behind) {
 			continue
 		}
 		b.topic.pending, b.topic.live = nil, true
+		f.catching--
 	}
 	return failed
 }

@@ -15,6 +15,7 @@ type metrics struct {
 	lag       prometheus.Histogram
 	connected prometheus.Gauge
 	topics    prometheus.GaugeFunc
+	catching  prometheus.GaugeFunc
 }
 
 func newMetrics(f *Feed) *metrics {
@@ -36,6 +37,10 @@ func newMetrics(f *Feed) *metrics {
 		Name: "livecomments_reader_subscribed_topics",
 		Help: "Videos that this reader is subscribed to.",
 	}, func() float64 { count, _ := f.Topics(0); return float64(count) })
+	m.catching = prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "livecomments_reader_catching_up_topics",
+		Help: "Videos of which comments may be missed for now: not confirmed by Redis, or their history not read since. Their viewers get what they missed once it is.",
+	}, func() float64 { return float64(f.CatchingUp()) })
 	return m
 }
 
@@ -47,5 +52,5 @@ func (m *metrics) received(id comment.ID) {
 
 // Register makes the feed's figures part of registry.
 func (f *Feed) Register(registry *prometheus.Registry) {
-	registry.MustRegister(f.metrics.messages, f.metrics.lag, f.metrics.connected, f.metrics.topics)
+	registry.MustRegister(f.metrics.messages, f.metrics.lag, f.metrics.connected, f.metrics.topics, f.metrics.catching)
 }

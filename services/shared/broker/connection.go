@@ -77,6 +77,18 @@ func (c *connection) load() int {
 	return len(c.wanted)
 }
 
+// unheard is how many channels are wanted that Redis has not confirmed.
+func (c *connection) unheard() (count int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for channel := range c.unconfirmed {
+		if _, wanted := c.wanted[channel]; wanted {
+			count++
+		}
+	}
+	return count
+}
+
 func (c *connection) awake() {
 	select {
 	case c.wake <- struct{}{}:
@@ -130,8 +142,8 @@ func (c *connection) receive(ctx context.Context, pubsub *redis.PubSub) {
 		}
 		if err == nil {
 			c.up()
-			c.hear(event)
 			c.dispatch(event)
+			c.hear(event)
 			continue
 		}
 		c.down(err)

@@ -92,6 +92,15 @@ func (s *Subscription) place(channel string) *connection {
 	return least
 }
 
+// Unconfirmed is how many videos Redis has not confirmed, since Add or since their connection broke: their comments are
+// not received yet.
+func (s *Subscription) Unconfirmed() (count int) {
+	for _, c := range s.connections {
+		count += c.unheard()
+	}
+	return count
+}
+
 // Run receives until ctx ends.
 func (s *Subscription) Run(ctx context.Context) {
 	var tasks sync.WaitGroup
