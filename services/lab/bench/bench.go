@@ -21,7 +21,7 @@ import (
 
 // Command is `lab bench`.
 type Command struct {
-	Only    []string `placeholder:"SCENE" help:"Scenes to run, separated by commas: hot, flood, idle, stalled, storm. All by default."`
+	Only    []string `placeholder:"SCENE" help:"Scenes to run, separated by commas: hot, flood, idle, channels, resubscribe, stalled, storm. All by default."`
 	Seconds int      `default:"30" help:"Length of each measurement under load."`
 	Reader  string   `placeholder:"FILE" help:"The reader to measure. By default the one beside the lab."`
 	JSON    bool     `name:"json" help:"Print JSON instead of tables."`
@@ -64,7 +64,8 @@ type scene struct {
 }
 
 var scenes = []scene{
-	{"hot", hot}, {"flood", flood}, {"idle", idle}, {"stalled", stalled}, {"storm", storm},
+	{"hot", hot}, {"flood", flood}, {"idle", idle},
+	{"channels", channels}, {"resubscribe", resubscribe}, {"stalled", stalled}, {"storm", storm},
 }
 
 // bench is one run.
@@ -121,7 +122,7 @@ func (c *Command) validate() ([]scene, error) {
 	}
 	for _, name := range c.Only {
 		if !slices.ContainsFunc(scenes, func(s scene) bool { return s.name == name }) {
-			return nil, config.Errorf("--only must be of hot, flood, idle, stalled, storm, not %q", name)
+			return nil, config.Errorf("--only must be of hot, flood, idle, channels, resubscribe, stalled, storm, not %q", name)
 		}
 	}
 	if c.Reader == "" {

@@ -3,6 +3,7 @@ package bench
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/livecomments/livecomments/services/client/crowd"
 	"github.com/livecomments/livecomments/services/reader/event"
 	"github.com/livecomments/livecomments/services/shared/comment"
 )
@@ -96,4 +98,18 @@ func floorFrame(number uint64, length int) ([]byte, error) {
 	now := time.Now()
 	data, err := body(number, "floor", now, length)
 	return event.Comment(comment.ID{Millis: uint64(now.UnixMilli()), Sequence: number}, string(data)), err
+}
+
+// body is the JSON of a comment that the crowd can judge.
+func body(number uint64, video string, now time.Time, length int) ([]byte, error) {
+	return json.Marshal(comment.Comment{UserID: "poster", VideoID: video, Text: crowd.Text(number, now, length), Timestamp: now.UTC()})
+}
+
+// obey has the floor post as ordered.
+func (p *process) obey(_ context.Context, o order) error {
+	if _, err := fmt.Fprintln(p.stdin, o.comments, o.every.Nanoseconds(), o.length); err != nil {
+		return err
+	}
+	_, err := p.stdout.ReadString('\n')
+	return err
 }

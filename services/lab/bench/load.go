@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strconv"
 	"time"
@@ -10,8 +9,6 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"github.com/livecomments/livecomments/services/client/crowd"
-	"github.com/livecomments/livecomments/services/shared/broker"
-	"github.com/livecomments/livecomments/services/shared/comment"
 )
 
 // Load is one measurement under load.
@@ -49,64 +46,6 @@ func (m Millis) MarshalJSON() ([]byte, error) {
 func (m Millis) millis() float64 { return float64(m) / float64(time.Millisecond) }
 
 func (m Millis) String() string { return fmt.Sprintf("%.1f ms", m.millis()) }
-
-// remark is the length of a comment's text, in characters.
-const remark = 60
-
-// body is the JSON of a comment that the crowd can judge.
-func body(number uint64, video string, now time.Time, length int) ([]byte, error) {
-	return json.Marshal(comment.Comment{UserID: "poster", VideoID: video, Text: crowd.Text(number, now, length), Timestamp: now.UTC()})
-}
-
-// poster posts to videos by way of the broker, as the Comment API does.
-type poster struct {
-	broker *broker.Broker
-	posted map[string]uint64
-}
-
-func newPoster(redisAddress string) (*poster, error) {
-	b, err := openBroker(redisAddress)
-	return &poster{b, map[string]uint64{}}, err
-}
-
-func (p *poster) post(ctx context.Context, video string, length int) error {
-	now := time.Now()
-	_, err := p.broker.Publish(ctx, comment.Comment{
-		UserID: "poster", VideoID: video, Text: crowd.Text(p.posted[video]+1, now, length), Timestamp: now.UTC(),
-	})
-	if err == nil {
-		p.posted[video]++
-	}
-	return err
-}
-
-// hotVideo is the one that is posted to.
-const hotVideo = "hot"
-
-// obey posts to it as ordered, evenly in time.
-func (p *poster) obey(ctx context.Context, o order) error {
-	for next := time.Now(); o.comments > 0; o.comments-- {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(time.Until(next)):
-		}
-		next = next.Add(o.every)
-		if err := p.post(ctx, hotVideo, o.length); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// obey is the same for the floor.
-func (p *process) obey(_ context.Context, o order) error {
-	if _, err := fmt.Fprintln(p.stdin, o.comments, o.every.Nanoseconds(), o.length); err != nil {
-		return err
-	}
-	_, err := p.stdout.ReadString('\n')
-	return err
-}
 
 // settle is how long comments may be on their way after the last was posted.
 const settle = 30 * time.Second

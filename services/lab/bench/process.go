@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/procfs"
 	"go.uber.org/zap"
 
@@ -135,6 +137,27 @@ func (p *process) get(ctx context.Context, path string) (*http.Response, error) 
 		return nil, err
 	}
 	return http.DefaultClient.Do(request)
+}
+
+// metrics is the process' figures that are single numbers, by name.
+func (p *process) metrics(ctx context.Context) (map[string]float64, error) {
+	response, err := p.get(ctx, "/metrics")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = response.Body.Close() }()
+	parser := expfmt.NewTextParser(model.LegacyValidation)
+	families, err := parser.TextToMetricFamilies(response.Body)
+	if err != nil {
+		return nil, err
+	}
+	figures := map[string]float64{}
+	for name, family := range families {
+		if m := family.GetMetric(); len(m) == 1 && len(m[0].GetLabel()) == 0 {
+			figures[name] = m[0].GetGauge().GetValue() + m[0].GetCounter().GetValue()
+		}
+	}
+	return figures, nil
 }
 
 func (p *process) answers(ctx context.Context, path string) bool {

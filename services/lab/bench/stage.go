@@ -15,6 +15,7 @@ type stage struct {
 	redisAddress, dir string
 	redis, reader     *process
 	poster            *poster
+	posters           []*poster // the poster, and others
 	crowds            []*crowd.Crowd
 }
 
@@ -37,8 +38,17 @@ func (b *bench) set(ctx context.Context, settings ...string) (s *stage, err erro
 	if s.reader, err = b.startReader(ctx, s.redisAddress, settings...); err != nil {
 		return s, err
 	}
-	s.poster, err = newPoster(s.redisAddress)
+	s.poster, err = s.hire()
 	return s, err
+}
+
+// hire makes another poster.
+func (s *stage) hire() (*poster, error) {
+	p, err := newPoster(s.redisAddress)
+	if err == nil {
+		s.posters = append(s.posters, p)
+	}
+	return p, err
 }
 
 // clear takes everything away.
@@ -46,8 +56,8 @@ func (s *stage) clear() {
 	for _, c := range s.crowds {
 		c.Close()
 	}
-	if s.poster != nil {
-		_ = s.poster.broker.Close()
+	for _, p := range s.posters {
+		_ = p.broker.Close()
 	}
 	for _, p := range []*process{s.reader, s.redis} {
 		if p != nil {
