@@ -162,11 +162,14 @@ func (c *campaign) post(ctx context.Context, poster int, video string) bool {
 	return err == nil
 }
 
-// end stops the posting, posts once more to every video, so that it shows whether one was missed, and returns how many
-// comments are stored.
-func (c *campaign) end(ctx context.Context) (stored uint64, err error) {
+// end stops the posting.
+func (c *campaign) end() {
 	close(c.stop)
 	c.tasks.Wait()
+}
+
+// round posts once to every video, and returns how many comments are stored in all.
+func (c *campaign) round(ctx context.Context) (stored uint64, err error) {
 	for i := range c.posters {
 		c.tasks.Go(func() {
 			for next := i; next < len(c.videos) && c.post(ctx, i, c.videos[next]); next += len(c.posters) {
