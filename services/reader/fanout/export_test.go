@@ -5,6 +5,7 @@ type nowhere struct{}
 
 func (nowhere) write(p []byte) (int, error) { return len(p), nil }
 func (nowhere) watch(uint64) error          { return nil }
+func (nowhere) failure() error              { return nil }
 func (nowhere) close(bool)                  {}
 
 // ServeNowhere adds a stream whose viewer takes everything at no cost.

@@ -19,7 +19,7 @@
 //
 // Writes never wait. What a socket does not take is kept as a place in a shared frame, and goes on when the kernel says that
 // the socket is writable. A stream whose cursor falls out of the ring is told of the gap and moved to the newest frame; one
-// that takes nothing for the write timeout is cut. epoll reports a viewer that has left, so no write is needed to notice.
+// that takes nothing for the write timeout is cut, by the kernel where all there is fits into its buffers. epoll reports a viewer that has left, so no write is needed to notice.
 // On other systems than Linux, and for connections that are not sockets, goroutines take the place of epoll.
 package fanout
 
@@ -36,7 +36,8 @@ import (
 type Options struct {
 	// Heartbeat is how long a stream may be quiet before it is sent a comment line.
 	Heartbeat time.Duration
-	// WriteTimeout is how long a viewer may take nothing, while there is something to take, before it is cut.
+	// WriteTimeout is how long a viewer may take nothing, while there is something to take, before it is cut. What is in the
+	// kernel's buffers counts on Linux; elsewhere those must be full first.
 	WriteTimeout time.Duration
 	// Lifetime ends a stream after 80 to 100 % of it; 0 for no limit.
 	Lifetime time.Duration

@@ -15,6 +15,8 @@ type socket interface {
 	write(p []byte) (int, error)
 	// watch has the writer signalled, with token, when the socket becomes writable and when the viewer leaves.
 	watch(token uint64) error
+	// failure is why the connection broke, where the kernel says so; nil otherwise.
+	failure() error
 	// close ends the connection once the viewer has been sent what was written. abort drops that instead: a viewer that takes
 	// nothing would have the kernel keep it for minutes.
 	close(abort bool)
@@ -90,6 +92,9 @@ func (p *piecewise) push(piece []byte) {
 	}
 	p.writer.signal(signal{token: token, left: err != nil})
 }
+
+// failure is nil: where the viewer's side takes nothing, this side waits, and the writer knows.
+func (p *piecewise) failure() error { return nil }
 
 func (p *piecewise) close(abort bool) {
 	p.mu.Lock()

@@ -65,7 +65,7 @@ func (w *writer) visit(s *stream) {
 			w.wait(s)
 			return
 		case err != nil:
-			w.end(s, Left)
+			w.end(s, reasonOf(err))
 			return
 		case n == len(bytes) && w.batch.whole:
 			w.settle(s)

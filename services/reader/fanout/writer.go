@@ -2,9 +2,11 @@ package fanout
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -267,11 +269,19 @@ func (w *writer) hear() {
 		switch {
 		case s == nil:
 		case signal.left:
-			w.end(s, Left)
+			w.end(s, reasonOf(s.socket.failure()))
 		case s.waiting:
 			w.visit(s)
 		}
 	}
+}
+
+// reasonOf is why a stream has ended whose connection broke with err.
+func reasonOf(err error) Reason {
+	if errors.Is(err, syscall.ETIMEDOUT) {
+		return Slow
+	}
+	return Left
 }
 
 // end closes a stream.

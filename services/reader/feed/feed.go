@@ -63,7 +63,7 @@ type Feed struct {
 	behind []behind // topics whose history is to be read again
 	// catching counts the topics that Redis has confirmed and whose history was not read since.
 	catching int
-	wake   chan struct{}
+	wake     chan struct{}
 }
 
 // topic is guarded by Feed.mu, but for what fanout guards itself.
