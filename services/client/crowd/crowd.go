@@ -32,16 +32,14 @@ type Viewer struct {
 // Figures is what the viewers have seen.
 type Figures struct {
 	// Connected is the viewers who have a stream; Refused were answered 503; Failed got neither. Ended had a stream that the
-	// reader has ended, StalledEnded those of them who were stalled.
-	Connected, Refused, Failed, Ended, StalledEnded int
+	// reader has ended; stalled viewers do not notice.
+	Connected, Refused, Failed, Ended int
 	// Arrived is comments; Reads is the system calls that brought any.
 	Arrived, Reads uint64
 	// Missing, Duplicates and Misordered are comments found wrong; Gaps is announcements of a loss.
 	Missing, Duplicates, Misordered, Gaps uint64
 	// Latency is the time from the post to the arrival, in microseconds.
 	Latency *hdrhistogram.Histogram
-	// StallEnds is when the reader ended each stalled viewer's stream.
-	StallEnds []time.Time
 }
 
 // Wrong is how many comments did not arrive as they should.

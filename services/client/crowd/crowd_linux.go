@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"slices"
 	"sync"
 	"time"
 
@@ -96,7 +95,6 @@ func (c *Crowd) Figures() Figures {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	figures := c.figures
-	figures.StallEnds = slices.Clone(figures.StallEnds)
 	figures.Latency = nil
 	return figures
 }
@@ -108,7 +106,7 @@ func (c *Crowd) Reset() Figures {
 	counted := c.figures
 	c.figures = Figures{
 		Connected: counted.Connected, Refused: counted.Refused, Failed: counted.Failed, Ended: counted.Ended,
-		StalledEnded: counted.StalledEnded, StallEnds: counted.StallEnds, Latency: newHistogram(),
+		Latency: newHistogram(),
 	}
 	return counted
 }
@@ -171,7 +169,7 @@ func (c *Crowd) bind(m *member) error {
 	if c.address.Addr[0] != 127 {
 		return nil
 	}
-	from := unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, byte(1 + m.index/perAddress%250)}}
+	from := unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, byte(1 + m.index/perAddress%250)}} //nolint:gosec // at most 250
 	if err := unix.SetsockoptInt(m.fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1); err != nil {
 		return os.NewSyscallError("setsockopt", err)
 	}
@@ -208,14 +206,9 @@ func (c *Crowd) run() {
 // handle does what a member's socket is ready for.
 func (c *Crowd) handle(m *member) {
 	before := m.phase
-	switch {
-	case m.phase == connecting:
+	if m.phase == connecting {
 		c.ask(m)
-	case m.phase == watching && m.Stalled:
-		c.figures.StalledEnded++
-		c.figures.StallEnds = append(c.figures.StallEnds, time.Now())
-		c.lose(m)
-	default:
+	} else {
 		c.read(m)
 	}
 	if before < watching && m.phase >= watching {
@@ -223,7 +216,7 @@ func (c *Crowd) handle(m *member) {
 		if c.connectNext() != nil {
 			c.figures.Failed++
 		}
-		if m.phase == watching && m.Stalled && c.await(m, unix.EPOLL_CTL_MOD, unix.EPOLLRDHUP) != nil {
+		if m.phase == watching && m.Stalled && c.await(m, unix.EPOLL_CTL_DEL, 0) != nil {
 			c.figures.Failed++
 		}
 	}

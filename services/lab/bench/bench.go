@@ -64,8 +64,13 @@ type scene struct {
 }
 
 var scenes = []scene{
-	{"hot", hot}, {"flood", flood}, {"idle", idle},
-	{"channels", channels}, {"resubscribe", resubscribe}, {"stalled", stalled}, {"storm", storm},
+	{"hot", hot},
+	{"flood", flood},
+	{"idle", idle},
+	{"channels", channels},
+	{"resubscribe", resubscribe},
+	{"stalled", stalled},
+	{"storm", storm},
 }
 
 // bench is one run.

@@ -34,7 +34,7 @@ func seats() (int, error) {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return 0, err
 	}
-	return int(min(limit.Max, 1<<20)) - spare, nil //nolint:gosec // it is small
+	return int(min(limit.Max, 1<<20)) - spare, nil
 }
 
 // channels is as many videos as viewers, and a Redis that is killed under posts and comes back.

@@ -139,7 +139,7 @@ func (p *process) get(ctx context.Context, path string) (*http.Response, error) 
 	return http.DefaultClient.Do(request)
 }
 
-// metrics is the process' figures that are single numbers, by name.
+// metrics is the process' figures that are single numbers, by name; where they have labels, by name and the labels' values.
 func (p *process) metrics(ctx context.Context) (map[string]float64, error) {
 	response, err := p.get(ctx, "/metrics")
 	if err != nil {
@@ -153,8 +153,12 @@ func (p *process) metrics(ctx context.Context) (map[string]float64, error) {
 	}
 	figures := map[string]float64{}
 	for name, family := range families {
-		if m := family.GetMetric(); len(m) == 1 && len(m[0].GetLabel()) == 0 {
-			figures[name] = m[0].GetGauge().GetValue() + m[0].GetCounter().GetValue()
+		for _, m := range family.GetMetric() {
+			key := name
+			for _, label := range m.GetLabel() {
+				key += " " + label.GetValue()
+			}
+			figures[key] = m.GetGauge().GetValue() + m.GetCounter().GetValue()
 		}
 	}
 	return figures, nil
