@@ -32,8 +32,8 @@ func (a *alarms) Pop() any {
 // deadline is when something is to be done about s next.
 func (w *writer) deadline(s *stream) time.Duration {
 	at := s.wrote + w.engine.options.Heartbeat
-	if s.waiting {
-		at = s.wrote + w.engine.options.WriteTimeout
+	if s.look > 0 && (s.waiting || s.look < at) {
+		at = s.look
 	}
 	if s.ends > 0 && !s.ending {
 		at = min(at, s.ends)
@@ -75,17 +75,46 @@ func (w *writer) ring() {
 // attend does what is due for s.
 func (w *writer) attend(s *stream) {
 	switch {
-	case s.waiting && w.now >= s.wrote+w.engine.options.WriteTimeout:
-		// The kernel calls a socket writable when a good part of its buffer is free; some may be all the same.
-		if w.visit(s); !s.closed && s.waiting && w.now >= s.wrote+w.engine.options.WriteTimeout {
-			w.end(s, Slow)
-		}
+	case s.look > 0 && w.now >= s.look:
+		w.inspect(s)
 	case s.ends > 0 && w.now >= s.ends && !s.ending:
 		w.bid(s)
 	case !s.waiting && w.now >= s.wrote+w.engine.options.Heartbeat:
 		s.rest = event.Heartbeat
 		w.visit(s)
 	}
+}
+
+// expect has s looked at, if it is not going to be.
+func (w *writer) expect(s *stream) {
+	if s.look == 0 {
+		s.since, s.look = 0, w.now+w.engine.options.WriteTimeout/2
+		w.schedule(s)
+	}
+}
+
+// inspect looks whether the viewer of s takes what there is for it. What the kernel takes does not tell: its buffers can hold
+// minutes of a quiet video, and for a host that is gone without a word as well.
+func (w *writer) inspect(s *stream) {
+	if s.waiting {
+		// The kernel calls a socket writable when a good part of its buffer is free; some may be all the same.
+		if w.visit(s); s.closed {
+			return
+		}
+	}
+	held := s.socket.held()
+	taken := s.given - uint32(held) //nolint:gosec // modulo 2^32
+	s.look = 0
+	switch {
+	case held == 0 && !s.waiting:
+		return
+	case s.since == 0 || taken != s.taken:
+		s.since, s.taken = w.now, taken
+	case w.now >= s.since+w.engine.options.WriteTimeout:
+		w.cut(s)
+		return
+	}
+	s.look = w.now + w.engine.options.WriteTimeout/2
 }
 
 // bid has s end with an event that asks the viewer to come back. What it has not been given by then it gets when it

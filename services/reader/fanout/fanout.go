@@ -19,8 +19,9 @@
 //
 // Writes never wait. What a socket does not take is kept as a place in a shared frame, and goes on when the kernel says that
 // the socket is writable. A stream whose cursor falls out of the ring is told of the gap and moved to the newest frame; one
-// that takes nothing for the write timeout is cut, by the kernel where all there is fits into its buffers. epoll reports a viewer that has left, so no write is needed to notice.
-// On other systems than Linux, and for connections that are not sockets, goroutines take the place of epoll.
+// whose viewer takes nothing for the write timeout is cut, also where the kernel could hold more for it. epoll reports a viewer
+// that has left, so no write is needed to notice. On other systems than Linux, and for connections that are not sockets,
+// goroutines take the place of epoll.
 package fanout
 
 import (
@@ -36,8 +37,8 @@ import (
 type Options struct {
 	// Heartbeat is how long a stream may be quiet before it is sent a comment line.
 	Heartbeat time.Duration
-	// WriteTimeout is how long a viewer may take nothing, while there is something to take, before it is cut. What is in the
-	// kernel's buffers counts on Linux; elsewhere those must be full first.
+	// WriteTimeout is how long a viewer may take nothing, while there is something to take, before it is cut; it is seen
+	// after up to half as long again. What is in the kernel's buffers counts on Linux; elsewhere those must be full first.
 	WriteTimeout time.Duration
 	// Lifetime ends a stream after 80 to 100 % of it; 0 for no limit.
 	Lifetime time.Duration
@@ -53,13 +54,14 @@ type Reason string
 // The reasons, as the metrics name them.
 const (
 	Left     Reason = "left"
-	Slow     Reason = "slow"
+	Lost     Reason = "lost" // its host has not answered for the write timeout
+	Slow     Reason = "slow" // it has taken nothing for the write timeout
 	Lifetime Reason = "lifetime"
 	Drain    Reason = "drain"
 )
 
 // Reasons are all of them.
-var Reasons = []Reason{Left, Slow, Lifetime, Drain}
+var Reasons = []Reason{Left, Lost, Slow, Lifetime, Drain}
 
 // share is how many streams of a topic go to one writer before the next has its share: the few viewers of a small video
 // cost one writer's attention a comment, the many of a large one have that of all.

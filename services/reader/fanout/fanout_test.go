@@ -26,9 +26,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // hall is an engine that runs, and the viewers who connect to it.
 type hall struct {
 	*fanout.Engine
-	t    testing.TB
-	wrap func(net.Conn) net.Conn
-	stop func()
+	t      testing.TB
+	wrap   func(net.Conn) net.Conn
+	dialer net.Dialer
+	stop   func()
 
 	mu    sync.Mutex
 	ended map[fanout.Reason]int
@@ -80,7 +81,7 @@ func (h *hall) watch(place fanout.Place, opening string) *viewer {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(h.t, err)
 	defer func() { _ = listener.Close() }()
-	near, err := net.Dial("tcp", listener.Addr().String())
+	near, err := h.dialer.Dial("tcp", listener.Addr().String())
 	require.NoError(h.t, err)
 	far, err := listener.Accept()
 	require.NoError(h.t, err)

@@ -15,8 +15,10 @@ type socket interface {
 	write(p []byte) (int, error)
 	// watch has the writer signalled, with token, when the socket becomes writable and when the viewer leaves.
 	watch(token uint64) error
-	// failure is why the connection broke, where the kernel says so; nil otherwise.
-	failure() error
+	// held is how many bytes the kernel has been given that the viewer's side has not taken; 0 where that is not known.
+	held() int
+	// silence is how long ago the viewer's host has last answered; 0 where that is not known.
+	silence() time.Duration
 	// close ends the connection once the viewer has been sent what was written. abort drops that instead: a viewer that takes
 	// nothing would have the kernel keep it for minutes.
 	close(abort bool)
@@ -93,8 +95,9 @@ func (p *piecewise) push(piece []byte) {
 	p.writer.signal(signal{token: token, left: err != nil})
 }
 
-// failure is nil: where the viewer's side takes nothing, this side waits, and the writer knows.
-func (p *piecewise) failure() error { return nil }
+func (p *piecewise) held() int { return 0 }
+
+func (p *piecewise) silence() time.Duration { return 0 }
 
 func (p *piecewise) close(abort bool) {
 	p.mu.Lock()

@@ -20,7 +20,6 @@ type descriptor struct {
 
 func newSocket(connection net.Conn, w *writer) socket {
 	if fd, err := detach(connection); err == nil {
-		limit(fd, w.engine.options.WriteTimeout)
 		return &descriptor{fd: fd, poller: w.poller.(*epoll)} //nolint:forcetypeassert // there is no other here
 	}
 	return &piecewise{connection: connection, writer: w}
@@ -42,16 +41,6 @@ func detach(connection net.Conn) (fd int, err error) {
 		_ = connection.Close() // of what it held, the socket is still open
 	}
 	return fd, err
-}
-
-// leastLimit is the time that a viewer's side may well need to say what it took, on a bad network.
-const leastLimit = time.Second
-
-// limit has the kernel give a connection up when the viewer's side takes nothing for the time: also while what there is to take
-// is still in the kernel's own buffers, which hold minutes of a quiet video, and where the other side is gone without a word.
-func limit(fd int, timeout time.Duration) {
-	timeout = max(timeout, leastLimit)
-	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(timeout.Milliseconds())) // what is not TCP has no such limit
 }
 
 // write makes the system call without telling Go's scheduler, which would give the processor away: a socket in non-blocking
@@ -78,12 +67,18 @@ func (d *descriptor) watch(token uint64) error {
 	return unix.EpollCtl(d.poller.fd, unix.EPOLL_CTL_ADD, d.fd, &event)
 }
 
-func (d *descriptor) failure() error {
-	code, err := unix.GetsockoptInt(d.fd, unix.SOL_SOCKET, unix.SO_ERROR)
-	if err != nil || code == 0 {
-		return err
+func (d *descriptor) held() int {
+	bytes, _ := unix.IoctlGetInt(d.fd, unix.SIOCOUTQ) // of what is not TCP nothing is known to be held
+	return bytes
+}
+
+// silence is short where only the viewer's program does not read: its host answers when asked whether there is room again.
+func (d *descriptor) silence() time.Duration {
+	info, err := unix.GetsockoptTCPInfo(d.fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	if err != nil {
+		return 0
 	}
-	return unix.Errno(code)
+	return time.Duration(info.Last_ack_recv) * time.Millisecond
 }
 
 func (d *descriptor) close(abort bool) {

@@ -21,7 +21,11 @@ type stream struct {
 	socket                  socket
 	// rest goes before the frames after the cursor: what is for this viewer only, and what was not taken of a frame.
 	rest  []byte
-	wrote time.Duration // when the kernel last took something, or first did not, by Engine.now
+	wrote time.Duration // when the kernel last took something, by Engine.now
+	// given is the bytes that the kernel took, and taken those that the viewer's side had taken of them when last looked at,
+	// both modulo 2^32; since is when taken was first seen to be that, and look when to look next, 0 when all is taken.
+	given, taken uint32
+	since, look  time.Duration
 
 	token uint64
 	part  *part
@@ -65,7 +69,7 @@ func (w *writer) visit(s *stream) {
 			w.wait(s)
 			return
 		case err != nil:
-			w.end(s, reasonOf(err))
+			w.end(s, Left)
 			return
 		case n == len(bytes) && w.batch.whole:
 			w.settle(s)
@@ -79,9 +83,9 @@ func (w *writer) wait(s *stream) {
 	if s.waiting {
 		return
 	}
-	s.waiting, s.wrote = true, w.now
+	s.waiting = true
 	w.waiting.Add(1)
-	w.schedule(s)
+	w.expect(s)
 }
 
 // settle notes that s has all that there is for it.
@@ -145,6 +149,8 @@ func (b *batch) collect(rest []byte, frames []Frame) {
 // advance moves s past the n bytes that were taken of its batch.
 func (w *writer) advance(s *stream, n int) {
 	s.wrote = w.now
+	s.given += uint32(n) //nolint:gosec // modulo 2^32
+	w.expect(s)
 	own := min(n, len(s.rest))
 	if s.rest, n = s.rest[own:], n-own; len(s.rest) == 0 {
 		s.rest = nil // it may be all that holds a long frame

@@ -2,11 +2,9 @@ package fanout
 
 import (
 	"context"
-	"errors"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 )
 
@@ -269,19 +267,23 @@ func (w *writer) hear() {
 		switch {
 		case s == nil:
 		case signal.left:
-			w.end(s, reasonOf(s.socket.failure()))
+			w.end(s, Left)
 		case s.waiting:
 			w.visit(s)
 		}
 	}
 }
 
-// reasonOf is why a stream has ended whose connection broke with err.
-func reasonOf(err error) Reason {
-	if errors.Is(err, syscall.ETIMEDOUT) {
-		return Slow
+// leastSilence is how long a host that is there may well be silent, between one question whether there is room again and the next.
+const leastSilence = time.Second
+
+// cut ends a stream whose viewer takes nothing.
+func (w *writer) cut(s *stream) {
+	if s.socket.silence() >= max(w.engine.options.WriteTimeout, leastSilence) {
+		w.end(s, Lost)
+	} else {
+		w.end(s, Slow)
 	}
-	return Left
 }
 
 // end closes a stream.
@@ -297,7 +299,7 @@ func (w *writer) end(s *stream, reason Reason) {
 		delete(w.streams, s.token)
 		w.exit(s)
 	}
-	s.socket.close(reason == Slow)
+	s.socket.close(reason == Slow || reason == Lost)
 	s.ended(reason)
 	w.engine.open.Add(-1)
 	// An alarm may hold it for a while.
