@@ -19,6 +19,8 @@ const (
 	subscribeBatch = 1000
 	// subscribePause is the time between two commands, in which what came meanwhile gathers to be one.
 	subscribePause = 2 * time.Millisecond
+	// failurePause is the time before a command that could not be sent is sent again.
+	failurePause = 250 * time.Millisecond
 	// pingAfter is how long the connection may be silent before it is asked; after two and a half times that it is dead.
 	pingAfter = 5 * time.Second
 	// retryMost is the longest pause between attempts to connect. A connection that has held for stable begins the
@@ -43,8 +45,10 @@ type connection struct {
 	wanted  map[string]struct{}
 	changed map[string]struct{} // channels of which Redis must be told whether they are wanted
 	// unconfirmed holds the channels of which Redis has not confirmed on this connection what is wanted, and for how many
-	// checks.
+	// checks. Of those in told it has yet to answer a command, and gets none before: so a confirmation is always that of the
+	// latest.
 	unconfirmed map[string]int
+	told        map[string]struct{}
 	wake        chan struct{}
 	heard       time.Time // when anything last came from Redis
 }
@@ -117,6 +121,7 @@ func (c *connection) session(ctx context.Context) {
 	// Redis knows of nothing yet, and so need not be told of what was given up.
 	clear(c.changed)
 	clear(c.unconfirmed)
+	clear(c.told)
 	for channel := range c.wanted {
 		c.changed[channel] = struct{}{}
 		c.unconfirmed[channel] = 0
@@ -143,7 +148,7 @@ func (c *connection) receive(ctx context.Context, pubsub *redis.PubSub) {
 		if err == nil {
 			c.up()
 			c.dispatch(event)
-			c.hear(event)
+			c.hear(event) // after the handler has, so that a video always counts as unconfirmed or as the handler's
 			continue
 		}
 		c.down(err)
@@ -215,15 +220,15 @@ func (c *connection) tell(ctx context.Context, pubsub *redis.PubSub) {
 	_ = pubsub.Ping(ctx)
 	for {
 		add, remove := c.takeChanges()
-		if len(remove) > 0 {
-			// On an error pubsub has forgotten the channels all the same, and with the connection Redis has.
-			_ = pubsub.Unsubscribe(ctx, remove...)
-		}
 		pause := subscribePause
+		if len(remove) > 0 && pubsub.Unsubscribe(ctx, remove...) != nil {
+			c.retell(remove)
+			pause = failurePause
+		}
 		if len(add) > 0 && pubsub.Subscribe(ctx, add...) != nil {
 			// pubsub may have connected again without these channels, so they are told once more.
 			c.retell(add)
-			pause = 250 * time.Millisecond
+			pause = failurePause
 		}
 		if len(add)+len(remove) > 0 {
 			select {
@@ -245,6 +250,7 @@ func (c *connection) retell(channels []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, channel := range channels {
+		delete(c.told, channel)
 		c.changed[channel] = struct{}{}
 	}
 }
@@ -253,6 +259,10 @@ func (c *connection) takeChanges() (add, remove []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for channel := range c.changed {
+		if _, told := c.told[channel]; told {
+			continue
+		}
+		c.told[channel] = struct{}{}
 		if _, wanted := c.wanted[channel]; wanted {
 			add = append(add, channel)
 		} else {
@@ -299,6 +309,7 @@ func (c *connection) insist() {
 		c.unconfirmed[channel] = checks + 1
 		if checks >= 2 {
 			c.unconfirmed[channel] = 0
+			delete(c.told, channel)
 			c.changed[channel] = struct{}{}
 			again++
 		}
@@ -312,19 +323,31 @@ func (c *connection) insist() {
 func (c *connection) interrupt() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	clear(c.told) // there will be no answer
+	for channel := range c.unconfirmed {
+		c.changed[channel] = struct{}{}
+	}
 	for channel := range c.wanted {
 		c.unconfirmed[channel] = 0
 	}
+	c.awake()
 }
 
 func (c *connection) hear(event any) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.heard = time.Now()
-	if confirmation, ok := event.(*redis.Subscription); ok {
-		if _, wanted := c.wanted[confirmation.Channel]; wanted == (confirmation.Kind == "subscribe") {
-			delete(c.unconfirmed, confirmation.Channel)
-		}
+	confirmation, ok := event.(*redis.Subscription)
+	if !ok {
+		return
+	}
+	delete(c.told, confirmation.Channel)
+	if _, changed := c.changed[confirmation.Channel]; changed {
+		c.awake()
+		return
+	}
+	if _, wanted := c.wanted[confirmation.Channel]; wanted == (confirmation.Kind == "subscribe") {
+		delete(c.unconfirmed, confirmation.Channel)
 	}
 }
 

@@ -18,7 +18,8 @@ type Handler interface {
 	Subscribed(videoID string)
 	// Received brings one comment. After an interruption, or when a history was read meanwhile, it can be one that is known.
 	Received(videoID string, message Message)
-	// Connected says that Redis answers on every connection: first, and again after each interruption.
+	// Connected says that Redis answers, and that no connection is known to be broken: first, and again after each
+	// interruption.
 	Connected()
 	// Interrupted says that a connection broke and that comments may be missed until Subscribed is called again.
 	Interrupted(err error)
@@ -53,7 +54,7 @@ func (b *Broker) NewSubscription(handler Handler) *Subscription {
 	for i := range s.connections {
 		s.connections[i] = &connection{
 			redis: b.redis, log: b.log.With(zap.Int("connection", i)), subscription: s, pingAfter: pingAfter,
-			wanted: map[string]struct{}{}, changed: map[string]struct{}{}, unconfirmed: map[string]int{}, wake: make(chan struct{}, 1),
+			wanted: map[string]struct{}{}, changed: map[string]struct{}{}, unconfirmed: map[string]int{}, told: map[string]struct{}{}, wake: make(chan struct{}, 1),
 		}
 	}
 	s.connections[0].awake() // also without a video it is to be known whether Redis answers
