@@ -667,11 +667,12 @@ func TestAnOperatorSeesHowManyVideosMissCommentsForNow(t *testing.T) {
 		}
 		r.AwaitMetric(t, "livecomments_reader_catching_up_topics 0")
 		server.Stop()
-		r.AwaitMetric(t, "livecomments_reader_catching_up_topics 3")
+		r.AwaitMetric(t, "livecomments_reader_unconfirmed_topics 3")
 		r.AwaitMetric(t, "livecomments_reader_redis_connected 0")
 		streams[2].Close()
-		r.AwaitMetric(t, "livecomments_reader_catching_up_topics 2")
+		r.AwaitMetric(t, "livecomments_reader_unconfirmed_topics 2")
 		server.Start()
+		r.AwaitMetric(t, "livecomments_reader_unconfirmed_topics 0")
 		r.AwaitMetric(t, "livecomments_reader_catching_up_topics 0")
 		r.AwaitMetric(t, "livecomments_reader_redis_connected 1")
 		for i, video := range []string{"v1", "v2"} {

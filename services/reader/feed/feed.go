@@ -61,7 +61,7 @@ type Feed struct {
 	topics map[string]*topic
 	fresh  []behind // topics whose history is to be read for the first time: viewers wait for them
 	behind []behind // topics whose history is to be read again
-	// catching counts the topics that Redis has confirmed and whose history was not read since.
+	// catching counts the topics whose history was not read since Redis last confirmed them.
 	catching int
 	wake     chan struct{}
 }
@@ -231,14 +231,6 @@ func (f *Feed) Topics(most int) (count int, videos []string) {
 	}
 	slices.Sort(videos)
 	return len(f.topics), videos
-}
-
-// CatchingUp is how many videos may miss comments for now: Redis has not confirmed their subscription, or their history was
-// not read since.
-func (f *Feed) CatchingUp() int {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.subscription.Unconfirmed() + f.catching
 }
 
 // Received is how many comments Redis has delivered to this reader.

@@ -15,7 +15,8 @@ type metrics struct {
 	lag       prometheus.Histogram
 	connected prometheus.Gauge
 	topics    prometheus.GaugeFunc
-	catching  prometheus.GaugeFunc
+	// Videos that may miss comments for now are in at least one of these.
+	unconfirmed, catching prometheus.GaugeFunc
 }
 
 func newMetrics(f *Feed) *metrics {
@@ -31,16 +32,20 @@ func newMetrics(f *Feed) *metrics {
 	})
 	m.connected = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "livecomments_reader_redis_connected",
-		Help: "1 while comments are received from Redis, 0 while the subscription is interrupted.",
+		Help: "1 while comments of every video are received from Redis, 0 while a connection for them is interrupted.",
 	})
 	m.topics = prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "livecomments_reader_subscribed_topics",
 		Help: "Videos that this reader is subscribed to.",
 	}, func() float64 { count, _ := f.Topics(0); return float64(count) })
+	m.unconfirmed = prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "livecomments_reader_unconfirmed_topics",
+		Help: "Videos whose subscription Redis has not confirmed, since their first viewer came or their connection to Redis broke: they receive nothing for now.",
+	}, func() float64 { return float64(f.subscription.Unconfirmed()) })
 	m.catching = prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "livecomments_reader_catching_up_topics",
-		Help: "Videos of which comments may be missed for now: not confirmed by Redis, or their history not read since. Their viewers get what they missed once it is.",
-	}, func() float64 { return float64(f.CatchingUp()) })
+		Help: "Videos whose history was not read since Redis last confirmed their subscription: their viewers wait for what they missed.",
+	}, func() float64 { f.mu.Lock(); defer f.mu.Unlock(); return float64(f.catching) })
 	return m
 }
 
@@ -52,5 +57,5 @@ func (m *metrics) received(id comment.ID) {
 
 // Register makes the feed's figures part of registry.
 func (f *Feed) Register(registry *prometheus.Registry) {
-	registry.MustRegister(f.metrics.messages, f.metrics.lag, f.metrics.connected, f.metrics.topics, f.metrics.catching)
+	registry.MustRegister(f.metrics.messages, f.metrics.lag, f.metrics.connected, f.metrics.topics, f.metrics.unconfirmed, f.metrics.catching)
 }
