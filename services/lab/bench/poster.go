@@ -56,6 +56,9 @@ func (p *poster) obey(ctx context.Context, o order) error {
 	return nil
 }
 
+// again is the time before what Redis did not do is asked for again.
+const again = 20 * time.Millisecond
+
 // persist posts to a video until the comment is stored. One whose answer was lost may be stored already: the history tells.
 func (p *poster) persist(ctx context.Context, video string) (failures int, err error) {
 	number := p.posted[video] + 1
@@ -64,6 +67,9 @@ func (p *poster) persist(ctx context.Context, video string) (failures int, err e
 			break
 		}
 		failures++
+		if err := pause(ctx, again); err != nil {
+			return failures, err
+		}
 		if p.posted[video], err = p.stored(ctx, video); err != nil {
 			return failures, err
 		}
@@ -77,7 +83,7 @@ func (p *poster) stored(ctx context.Context, video string) (number uint64, err e
 		pages, err := p.broker.History(ctx, broker.Query{VideoID: video, Last: 1})
 		switch {
 		case err != nil || pages[0].Err != nil:
-			if err := pause(ctx, 20*time.Millisecond); err != nil {
+			if err := pause(ctx, again); err != nil {
 				return 0, err
 			}
 		case len(pages[0].Messages) == 0:
@@ -137,18 +143,28 @@ func (c *campaign) begin(ctx context.Context, rate int) {
 		c.tasks.Go(func() {
 			ticker := time.NewTicker(time.Second * time.Duration(len(c.posters)) / time.Duration(rate))
 			defer ticker.Stop()
-			for next := i; ; next += len(c.posters) {
-				select {
-				case <-c.stop:
-					return
-				case <-ticker.C:
-				}
-				if !c.post(ctx, i, c.videos[next%len(c.videos)]) {
-					return
+			for {
+				for _, video := range c.own(i) {
+					select {
+					case <-c.stop:
+						return
+					case <-ticker.C:
+					}
+					if !c.post(ctx, i, video) {
+						return
+					}
 				}
 			}
 		})
 	}
+}
+
+// own is the videos to which one of the posters posts: nobody else may number their comments.
+func (c *campaign) own(poster int) (videos []string) {
+	for i := poster; i < len(c.videos); i += len(c.posters) {
+		videos = append(videos, c.videos[i])
+	}
+	return videos
 }
 
 func (c *campaign) post(ctx context.Context, poster int, video string) bool {
@@ -172,7 +188,10 @@ func (c *campaign) end() {
 func (c *campaign) round(ctx context.Context) (stored uint64, err error) {
 	for i := range c.posters {
 		c.tasks.Go(func() {
-			for next := i; next < len(c.videos) && c.post(ctx, i, c.videos[next]); next += len(c.posters) {
+			for _, video := range c.own(i) {
+				if !c.post(ctx, i, video) {
+					return
+				}
 			}
 		})
 	}

@@ -108,6 +108,9 @@ func openBroker(address string) (*broker.Broker, error) {
 	return broker.Open(broker.Config{RedisURL: "redis://" + address, HistoryLength: 1000, HistoryTTL: time.Hour}, zap.NewNop())
 }
 
+// maxConnections is how many viewers a reader takes where a scene says nothing else.
+const maxConnections = 20_000
+
 // startReader starts a reader with the settings of production, but for those given.
 func (b *bench) startReader(ctx context.Context, redisAddress string, settings ...string) (*process, error) {
 	address, err := freeAddress()
@@ -119,7 +122,7 @@ func (b *bench) startReader(ctx context.Context, redisAddress string, settings .
 		return nil, err
 	}
 	p, err := launch(address, append([]string{
-		"PORT=" + port, "REDIS_URL=redis://" + redisAddress, "STATISTICS_API_URL=", "LOG_LEVEL=error", "MAX_CONNECTIONS=20000",
+		"PORT=" + port, "REDIS_URL=redis://" + redisAddress, "STATISTICS_API_URL=", "LOG_LEVEL=error", fmt.Sprint("MAX_CONNECTIONS=", maxConnections),
 	}, settings...), b.Reader)
 	if err != nil {
 		return nil, err

@@ -87,7 +87,7 @@ func (s *stage) watchCuts(ctx context.Context, before, viewers int, limit time.D
 }
 
 // inTime is the goal that so many viewers were cut when they had taken nothing for the timeout. Their buffers take a moment to
-// fill first, and the kernel looks at them ever less often.
+// fill first, and the reader looks twice in the timeout.
 func inTime(viewers int, timeout time.Duration, cuts []time.Duration) Goal {
 	if len(cuts) != viewers {
 		return Goal{Says: fmt.Sprintf("of %d stalled viewers %d were cut", viewers, len(cuts))}
