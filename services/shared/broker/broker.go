@@ -75,7 +75,13 @@ func (c Config) options() (*redis.Options, error) {
 	// Dead peers that send no FIN are noticed by the kernel; the default of five minutes is longer than any viewer waits.
 	dialer := net.Dialer{Timeout: options.DialTimeout, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 3}}
 	if options.TLSConfig == nil {
-		options.Dialer = dialer.DialContext
+		options.Dialer = func(ctx context.Context, network, address string) (net.Conn, error) {
+			connection, err := dialer.DialContext(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			return hush(connection), nil
+		}
 	}
 	options.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	return options, nil
