@@ -25,8 +25,6 @@ type Viewer struct {
 	Video string
 	// Stalled viewers read the head of their stream, and then nothing more.
 	Stalled bool
-	// Late viewers come when comments have been posted already.
-	Late bool
 }
 
 // Figures is what the viewers have seen.

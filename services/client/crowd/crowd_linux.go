@@ -69,7 +69,7 @@ func (c *Crowd) Join(atOnce int, viewers ...Viewer) error {
 	defer c.mu.Unlock()
 	c.atOnce = atOnce
 	for _, viewer := range viewers {
-		m := &member{Viewer: viewer, fd: -1, index: len(c.members), stream: stream{late: viewer.Late}}
+		m := &member{Viewer: viewer, fd: -1, index: len(c.members)}
 		c.members = append(c.members, m)
 		c.waiting = append(c.waiting, m)
 	}

@@ -21,26 +21,24 @@ func comments(numbers ...uint64) string {
 func TestAViewerJudgesWhatArrives(t *testing.T) {
 	tests := map[string]struct {
 		sent string
-		late bool
 		want Figures
 	}{
-		"all, in order":              {head + comments(1, 2, 3), false, Figures{Connected: 1, Arrived: 3}},
-		"with heartbeats":            {head + comments(1) + ": heartbeat\n\n" + comments(2), false, Figures{Connected: 1, Arrived: 2}},
-		"the first is missing":       {head + comments(2), false, Figures{Connected: 1, Arrived: 1, Missing: 1}},
-		"to one who came later":      {head + comments(7, 8), true, Figures{Connected: 1, Arrived: 2}},
-		"two are missing":            {head + comments(1, 4), false, Figures{Connected: 1, Arrived: 2, Missing: 2}},
-		"one comes twice":            {head + comments(1, 2, 2), false, Figures{Connected: 1, Arrived: 3, Duplicates: 1}},
-		"one comes late":             {head + comments(1, 3, 2), false, Figures{Connected: 1, Arrived: 3, Missing: 1, Misordered: 1}},
-		"a gap":                      {head + "event: gap\ndata: {}\n\n", false, Figures{Connected: 1, Gaps: 1}},
-		"a full reader":              {"HTTP/1.1 503 Service Unavailable\r\n\r\n{}", false, Figures{Refused: 1}},
-		"something else":             {"HTTP/1.1 404 Not Found\r\n\r\n{}", false, Figures{Failed: 1}},
-		"half of an event":           {head + comments(1, 2)[:200], false, Figures{Connected: 1, Arrived: 1}},
-		"the head, and nothing else": {head[:60], false, Figures{}},
+		"all, in order":              {head + comments(1, 2, 3), Figures{Connected: 1, Arrived: 3}},
+		"with heartbeats":            {head + comments(1) + ": heartbeat\n\n" + comments(2), Figures{Connected: 1, Arrived: 2}},
+		"the first is missing":       {head + comments(2), Figures{Connected: 1, Arrived: 1, Missing: 1}},
+		"two are missing":            {head + comments(1, 4), Figures{Connected: 1, Arrived: 2, Missing: 2}},
+		"one comes twice":            {head + comments(1, 2, 2), Figures{Connected: 1, Arrived: 3, Duplicates: 1}},
+		"one comes late":             {head + comments(1, 3, 2), Figures{Connected: 1, Arrived: 3, Missing: 1, Misordered: 1}},
+		"a gap":                      {head + "event: gap\ndata: {}\n\n", Figures{Connected: 1, Gaps: 1}},
+		"a full reader":              {"HTTP/1.1 503 Service Unavailable\r\n\r\n{}", Figures{Refused: 1}},
+		"something else":             {"HTTP/1.1 404 Not Found\r\n\r\n{}", Figures{Failed: 1}},
+		"half of an event":           {head + comments(1, 2)[:200], Figures{Connected: 1, Arrived: 1}},
+		"the head, and nothing else": {head[:60], Figures{}},
 	}
 	for name, test := range tests {
 		for _, piece := range []int{1, 7, 1 << 20} {
 			t.Run(name, func(t *testing.T) {
-				f, s := Figures{Latency: newHistogram()}, stream{phase: awaiting, late: test.late}
+				f, s := Figures{Latency: newHistogram()}, stream{phase: awaiting}
 				for rest := test.sent; rest != ""; {
 					n := min(piece, len(rest))
 					f.arrival(&s, append(append([]byte{}, s.partial...), rest[:n]...), time.Now())

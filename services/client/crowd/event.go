@@ -29,7 +29,6 @@ const (
 type stream struct {
 	phase   phase
 	last    uint64 // number of the newest comment
-	late    bool   // any number may be the first
 	partial []byte
 }
 
@@ -95,8 +94,8 @@ func (f *Figures) event(s *stream, event []byte, now time.Time) {
 	f.Arrived++
 	_ = f.Latency.RecordValue(max(1, (now.UnixNano()-int64(sent))/1000)) //nolint:gosec // it was a time; what is over a minute counts as that
 	switch {
-	case n == s.last+1 || s.late:
-		s.last, s.late = n, false
+	case n == s.last+1:
+		s.last = n
 	case n > s.last:
 		f.Missing += n - s.last - 1
 		s.last = n
