@@ -59,8 +59,7 @@ type Feed struct {
 
 	mu     sync.Mutex
 	topics map[string]*topic
-	fresh  []behind // topics whose history is to be read for the first time: viewers wait for them
-	behind []behind // topics whose history is to be read again
+	behind queue
 	// catching counts the topics whose history was not read since Redis last confirmed them.
 	catching int
 	wake     chan struct{}
@@ -80,11 +79,6 @@ type topic struct {
 	pending       []fanout.Frame
 	overflowed    bool      // pending grew too long and was dropped: the history must be read once more
 	suspected     time.Time // when a comment last came whose id was not new
-}
-
-type behind struct {
-	topic        *topic
-	confirmation int
 }
 
 // New makes a Feed without videos. It does nothing before Run.
@@ -255,16 +249,8 @@ func (f *Feed) fallBehind(t *topic) {
 	}
 	t.live, t.pending, t.overflowed = false, nil, false
 	t.confirmations++
-	f.queue(behind{t, t.confirmations})
+	f.behind.add(t, t.confirmations)
 	f.rouse()
-}
-
-func (f *Feed) queue(b behind) {
-	if b.topic.fanout == nil {
-		f.fresh = append(f.fresh, b)
-	} else {
-		f.behind = append(f.behind, b)
-	}
 }
 
 func (h *handler) Received(video string, message broker.Message) {
@@ -356,10 +342,7 @@ func (f *Feed) takeBehind(most int) ([]behind, []broker.Query) {
 	var batch []behind
 	var queries []broker.Query
 	for len(batch) < most {
-		next, ok := pop(&f.fresh)
-		if !ok {
-			next, ok = pop(&f.behind)
-		}
+		next, ok := f.behind.next()
 		if !ok {
 			break
 		}
@@ -375,20 +358,11 @@ func (f *Feed) takeBehind(most int) ([]behind, []broker.Query) {
 	return batch, queries
 }
 
-func pop(queue *[]behind) (first behind, ok bool) {
-	if len(*queue) == 0 {
-		return behind{}, false
-	}
-	first, (*queue)[0] = (*queue)[0], behind{}
-	*queue = (*queue)[1:]
-	return first, true
-}
-
 func (f *Feed) putBack(batch []behind) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, b := range batch {
-		f.queue(b)
+		f.behind.add(b.topic, b.confirmation)
 	}
 	f.rouse()
 }
