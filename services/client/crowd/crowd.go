@@ -29,9 +29,9 @@ type Viewer struct {
 
 // Figures is what the viewers have seen.
 type Figures struct {
-	// Connected is the viewers who have a stream; Refused were answered 503; Failed got neither. Ended had a stream that the
-	// reader has ended; stalled viewers do not notice.
-	Connected, Refused, Failed, Ended int
+	// Connected is the viewers who have a stream, but that stalled ones do not notice its end; Refused were answered 503;
+	// Failed got neither.
+	Connected, Refused, Failed int
 	// Arrived is comments; Reads is the system calls that brought any.
 	Arrived, Reads uint64
 	// Missing, Duplicates and Misordered are comments found wrong; Gaps is announcements of a loss.

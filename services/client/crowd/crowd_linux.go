@@ -104,10 +104,7 @@ func (c *Crowd) Reset() Figures {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	counted := c.figures
-	c.figures = Figures{
-		Connected: counted.Connected, Refused: counted.Refused, Failed: counted.Failed, Ended: counted.Ended,
-		Latency: newHistogram(),
-	}
+	c.figures = Figures{Connected: counted.Connected, Refused: counted.Refused, Failed: counted.Failed, Latency: newHistogram()}
 	return counted
 }
 
@@ -256,7 +253,6 @@ func (c *Crowd) read(m *member) {
 func (c *Crowd) lose(m *member) {
 	if m.phase == watching {
 		c.figures.Connected--
-		c.figures.Ended++
 	} else {
 		c.figures.Failed++
 	}

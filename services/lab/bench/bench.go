@@ -120,14 +120,16 @@ func (c *Command) validate() ([]scene, error) {
 		return nil, config.Errorf("--seconds must be from 1 to 600, not %d", c.Seconds)
 	}
 	var chosen []scene
+	var names []string
 	for _, scene := range scenes {
+		names = append(names, scene.name)
 		if len(c.Only) == 0 || slices.Contains(c.Only, scene.name) {
 			chosen = append(chosen, scene)
 		}
 	}
 	for _, name := range c.Only {
-		if !slices.ContainsFunc(scenes, func(s scene) bool { return s.name == name }) {
-			return nil, config.Errorf("--only must be of hot, flood, idle, channels, resubscribe, stalled, storm, not %q", name)
+		if !slices.Contains(names, name) {
+			return nil, config.Errorf("--only must be of %s, not %q", strings.Join(names, ", "), name)
 		}
 	}
 	if c.Reader == "" {

@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"syscall"
@@ -82,10 +81,7 @@ func channels(ctx context.Context, b *bench) (Result, error) {
 	if err != nil {
 		return result, err
 	}
-	limited, cancel := context.WithTimeout(ctx, settle)
-	defer cancel()
-	_ = c.Await(limited, func(f crowd.Figures) bool { return f.Arrived >= stored }) // what has not come by then is missing
-	f := c.Reset()
+	f := arrivals(ctx, c, stored)
 	if watched < videos {
 		result.Facts = []string{fmt.Sprintf("a process may not have %d descriptors here: %d viewers came first and left again, and %s keeps their videos", videos, videos-watched, lingering)}
 	}
@@ -148,13 +144,10 @@ func resubscribe(ctx context.Context, b *bench) (Result, error) {
 		return result, err
 	}
 	returning, err := load("Redis is back", func() error {
-		done := make(chan error, 1)
-		go func() {
-			err := s.settled(ctx, videos+1)
-			took = time.Since(began)
-			done <- err
-		}()
-		return errors.Join(s.poster.obey(ctx, o), <-done)
+		return s.poster.obeyWhile(ctx, o, func() error {
+			defer func() { took = time.Since(began) }()
+			return s.settled(ctx, videos+1)
+		})
 	})
 	if err != nil {
 		return result, err

@@ -11,7 +11,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/livecomments/livecomments/services/client/crowd"
 	"github.com/livecomments/livecomments/services/reader/event"
 	"github.com/livecomments/livecomments/services/shared/comment"
 )
@@ -95,14 +94,9 @@ func accept(listener net.Listener) (fd int, err error) {
 }
 
 func floorFrame(number uint64, length int) ([]byte, error) {
-	now := time.Now()
-	data, err := body(number, "floor", now, length)
-	return event.Comment(comment.ID{Millis: uint64(now.UnixMilli()), Sequence: number}, string(data)), err
-}
-
-// body is the JSON of a comment that the crowd can judge.
-func body(number uint64, video string, now time.Time, length int) ([]byte, error) {
-	return json.Marshal(comment.Comment{UserID: "poster", VideoID: video, Text: crowd.Text(number, now, length), Timestamp: now.UTC()})
+	c := numbered(number, "floor", length)
+	data, err := json.Marshal(c)
+	return event.Comment(comment.ID{Millis: uint64(c.Timestamp.UnixMilli()), Sequence: number}, string(data)), err
 }
 
 // obey has the floor post as ordered.

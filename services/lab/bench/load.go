@@ -50,6 +50,14 @@ func (m Millis) String() string { return fmt.Sprintf("%.1f ms", m.millis()) }
 // settle is how long comments may be on their way after the last was posted.
 const settle = 30 * time.Second
 
+// arrivals is what a crowd has seen when so many comments have arrived; what has not come in time is missing.
+func arrivals(ctx context.Context, c *crowd.Crowd, want uint64) crowd.Figures {
+	limited, cancel := context.WithTimeout(ctx, settle)
+	defer cancel()
+	_ = c.Await(limited, func(f crowd.Figures) bool { return f.Arrived >= want })
+	return c.Reset()
+}
+
 // measure has work done that brings some comments to each of some viewers, and measures the process meanwhile.
 func measure(ctx context.Context, of string, p *process, c *crowd.Crowd, viewers, comments int, work func() error) (Load, error) {
 	l := Load{Of: of, Viewers: viewers, Comments: comments}
@@ -64,15 +72,12 @@ func measure(ctx context.Context, of string, p *process, c *crowd.Crowd, viewers
 	}
 	posting := time.Since(began)
 	want := uint64(viewers) * uint64(comments) //nolint:gosec // both are small
-	limited, cancel := context.WithTimeout(ctx, settle)
-	defer cancel()
-	_ = c.Await(limited, func(f crowd.Figures) bool { return f.Arrived >= want }) // what has not come by then is missing
+	figures := arrivals(ctx, c, want)
 	l.Seconds = posting.Seconds()
 	after, err := p.cpu()
 	if err != nil {
 		return l, err
 	}
-	figures := c.Reset()
 	l.cpu, l.latency, l.Deliveries, l.reads, l.Wrong = after-before, figures.Latency, figures.Arrived, figures.Reads, figures.Wrong()
 	if l.Deliveries < want && l.Wrong == 0 {
 		l.Wrong = want - l.Deliveries

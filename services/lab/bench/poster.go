@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -14,6 +15,12 @@ import (
 
 // remark is the length of a comment's text, in characters.
 const remark = 60
+
+// numbered is a comment that the crowd can judge, posted now.
+func numbered(number uint64, video string, length int) comment.Comment {
+	now := time.Now()
+	return comment.Comment{UserID: "poster", VideoID: video, Text: crowd.Text(number, now, length), Timestamp: now.UTC()}
+}
 
 // poster posts to videos by way of the broker, as the Comment API does.
 type poster struct {
@@ -27,10 +34,7 @@ func newPoster(redisAddress string) (*poster, error) {
 }
 
 func (p *poster) post(ctx context.Context, video string, length int) error {
-	now := time.Now()
-	_, err := p.broker.Publish(ctx, comment.Comment{
-		UserID: "poster", VideoID: video, Text: crowd.Text(p.posted[video]+1, now, length), Timestamp: now.UTC(),
-	})
+	_, err := p.broker.Publish(ctx, numbered(p.posted[video]+1, video, length))
 	if err == nil {
 		p.posted[video]++
 	}
@@ -43,10 +47,8 @@ const hotVideo = "hot"
 // obey posts to it as ordered, evenly in time.
 func (p *poster) obey(ctx context.Context, o order) error {
 	for next := time.Now(); o.comments > 0; o.comments-- {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(time.Until(next)):
+		if err := pause(ctx, time.Until(next)); err != nil {
+			return err
 		}
 		next = next.Add(o.every)
 		if err := p.post(ctx, hotVideo, o.length); err != nil {
@@ -54,6 +56,13 @@ func (p *poster) obey(ctx context.Context, o order) error {
 		}
 	}
 	return nil
+}
+
+// obeyWhile posts as ordered while something else is done.
+func (p *poster) obeyWhile(ctx context.Context, o order, something func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- something() }()
+	return errors.Join(p.obey(ctx, o), <-done)
 }
 
 // again is the time before what Redis did not do is asked for again.
@@ -143,28 +152,29 @@ func (c *campaign) begin(ctx context.Context, rate int) {
 		c.tasks.Go(func() {
 			ticker := time.NewTicker(time.Second * time.Duration(len(c.posters)) / time.Duration(rate))
 			defer ticker.Stop()
-			for {
-				for _, video := range c.own(i) {
-					select {
-					case <-c.stop:
-						return
-					case <-ticker.C:
-					}
-					if !c.post(ctx, i, video) {
-						return
-					}
+			turn := func() bool {
+				select {
+				case <-c.stop:
+					return false
+				case <-ticker.C:
+					return true
 				}
+			}
+			for c.postEach(ctx, i, turn) {
 			}
 		})
 	}
 }
 
-// own is the videos to which one of the posters posts: nobody else may number their comments.
-func (c *campaign) own(poster int) (videos []string) {
+// postEach has a poster post to each of its videos, whose comments nobody else may number, at each turn. It reports whether
+// the poster came through.
+func (c *campaign) postEach(ctx context.Context, poster int, turn func() bool) bool {
 	for i := poster; i < len(c.videos); i += len(c.posters) {
-		videos = append(videos, c.videos[i])
+		if !turn() || !c.post(ctx, poster, c.videos[i]) {
+			return false
+		}
 	}
-	return videos
+	return true
 }
 
 func (c *campaign) post(ctx context.Context, poster int, video string) bool {
@@ -187,13 +197,7 @@ func (c *campaign) end() {
 // round posts once to every video, and returns how many comments are stored in all.
 func (c *campaign) round(ctx context.Context) (stored uint64, err error) {
 	for i := range c.posters {
-		c.tasks.Go(func() {
-			for _, video := range c.own(i) {
-				if !c.post(ctx, i, video) {
-					return
-				}
-			}
-		})
+		c.tasks.Go(func() { c.postEach(ctx, i, func() bool { return true }) })
 	}
 	c.tasks.Wait()
 	for _, p := range c.posters {

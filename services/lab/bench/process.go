@@ -200,10 +200,8 @@ func await(ctx context.Context, limit time.Duration, so func() bool) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	for !so() {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(2 * time.Millisecond):
+		if err := pause(ctx, 2*time.Millisecond); err != nil {
+			return err
 		}
 	}
 	return nil

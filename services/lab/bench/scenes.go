@@ -75,15 +75,11 @@ func hot(ctx context.Context, b *bench) (Result, error) {
 func flood(ctx context.Context, b *bench) (Result, error) {
 	const viewers, rate = 10_000, 50
 	result := Result{Title: fmt.Sprintf("%d viewers of one video, %d comments a second: %d deliveries a second", viewers, rate, viewers*rate)}
-	s, err := b.set(ctx)
+	s, c, err := b.setHot(ctx, viewers)
 	if err != nil {
 		return result, err
 	}
 	defer s.clear()
-	c, err := s.seat(ctx, s.reader, audience(viewers, crowd.Viewer{Video: hotVideo}))
-	if err != nil {
-		return result, err
-	}
 	o := perSecond(rate, b.Seconds, remark)
 	l, err := measure(ctx, "reader", s.reader, c, viewers, o.comments, func() error { return s.poster.obey(ctx, o) })
 	if err != nil {
@@ -116,10 +112,8 @@ func idle(ctx context.Context, b *bench) (Result, error) {
 	}
 	began, each := time.Now(), 0.0
 	for _, after := range []time.Duration{0, 10 * time.Second, 30 * time.Second} {
-		select {
-		case <-ctx.Done():
-			return result, ctx.Err()
-		case <-time.After(time.Until(began.Add(after))):
+		if err := pause(ctx, time.Until(began.Add(after))); err != nil {
+			return result, err
 		}
 		full, err := s.reader.resident()
 		if err != nil {

@@ -42,6 +42,19 @@ func (b *bench) set(ctx context.Context, settings ...string) (s *stage, err erro
 	return s, err
 }
 
+// setHot is set, with viewers of the video that is posted to.
+func (b *bench) setHot(ctx context.Context, viewers int, settings ...string) (*stage, *crowd.Crowd, error) {
+	s, err := b.set(ctx, settings...)
+	if err != nil {
+		return s, nil, err
+	}
+	c, err := s.seat(ctx, s.reader, audience(viewers, crowd.Viewer{Video: hotVideo}))
+	if err != nil {
+		s.clear()
+	}
+	return s, c, err
+}
+
 // hire makes another poster.
 func (s *stage) hire() (*poster, error) {
 	p, err := newPoster(s.redisAddress)

@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -20,15 +19,11 @@ func stalled(ctx context.Context, b *bench) (Result, error) {
 	rounds := max(1, b.Seconds/int(timeout.Seconds()))
 	result := Result{Title: fmt.Sprintf("%d viewers of one video, %d comments of %d characters a second; in turn, %d times, with %d more who read nothing, and are cut after WRITE_TIMEOUT=%s",
 		viewers, rate, essay, rounds, viewers/100, timeout)}
-	s, err := b.set(ctx, "WRITE_TIMEOUT="+timeout.String())
+	s, c, err := b.setHot(ctx, viewers, "WRITE_TIMEOUT="+timeout.String())
 	if err != nil {
 		return result, err
 	}
 	defer s.clear()
-	c, err := s.seat(ctx, s.reader, audience(viewers, crowd.Viewer{Video: hotVideo}))
-	if err != nil {
-		return result, err
-	}
 	o := perSecond(rate, int(timeout.Seconds()), essay)
 	load := func(of string) (Load, error) {
 		return measure(ctx, of, s.reader, c, viewers, o.comments, func() error { return s.poster.obey(ctx, o) })
@@ -104,22 +99,14 @@ func storm(ctx context.Context, b *bench) (Result, error) {
 	const watching, rate, coming, tooMany, seconds = 1000, 10, 15_000, 2000, 10
 	result := Result{Title: fmt.Sprintf("%d viewers of one video, %d comments a second; %d come at once to %d others, then %d more than MAX_CONNECTIONS",
 		watching, rate, coming, coming/22, tooMany)}
-	s, err := b.set(ctx, fmt.Sprint("MAX_CONNECTIONS=", watching+coming))
+	s, c, err := b.setHot(ctx, watching, fmt.Sprint("MAX_CONNECTIONS=", watching+coming))
 	if err != nil {
 		return result, err
 	}
 	defer s.clear()
-	c, err := s.seat(ctx, s.reader, audience(watching, crowd.Viewer{Video: hotVideo}))
-	if err != nil {
-		return result, err
-	}
 	load := func(of string, meanwhile func() error) (Load, error) {
 		o := perSecond(rate, seconds, remark)
-		return measure(ctx, of, s.reader, c, watching, o.comments, func() error {
-			done := make(chan error, 1)
-			go func() { done <- meanwhile() }()
-			return errors.Join(s.poster.obey(ctx, o), <-done)
-		})
+		return measure(ctx, of, s.reader, c, watching, o.comments, func() error { return s.poster.obeyWhile(ctx, o, meanwhile) })
 	}
 	others, err := s.gather(s.reader)
 	if err != nil {
