@@ -110,7 +110,11 @@ func (a *api) route(srv *server.Server) error {
 			}
 			return nil
 		},
-		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+			if r.Context().Err() != nil {
+				w.WriteHeader(server.StatusClientClosedRequest)
+				return
+			}
 			a.log.Warn("the Statistics API does not answer", zap.Error(err))
 			w.Header().Set("Content-Type", "application/json; charset=utf-8")
 			w.WriteHeader(http.StatusBadGateway)

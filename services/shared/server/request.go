@@ -6,17 +6,24 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"os"
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"github.com/gin-gonic/gin"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 )
 
-// bodyTimeout is how long a client may take to send a body.
-const bodyTimeout = 10 * time.Second
+// bodyTimeout is how long a client may take to send a body. Tests shorten it.
+var bodyTimeout = 10 * time.Second
+
+// StatusClientClosedRequest counts a request whose client left before it was answered. The number is nginx's; nobody
+// reads the answer.
+const StatusClientClosedRequest = 499
 
 // JSON answers a request with a body and a line break after it, for those who read it in a terminal.
 func JSON(c *gin.Context, status int, body any) {
@@ -35,35 +42,35 @@ func Fail(c *gin.Context, status int, format string, args ...any) {
 	JSON(c, status, gin.H{"error": fmt.Sprintf(format, args...)})
 }
 
+// Gone ends a request whose client has left before it was answered: it is counted as [StatusClientClosedRequest].
+func Gone(c *gin.Context) {
+	Fail(c, StatusClientClosedRequest, "the client left before this request was answered")
+}
+
 func (s *Server) limitBody(c *gin.Context) {
 	c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, s.cfg.BodyLimit)
 }
 
-// ReadJSON reads the body into target, ignoring unknown fields. Where it cannot, it answers the request (413 or 400, with
-// what was wrong) and returns false.
+// ReadJSON reads the body into target, ignoring unknown fields. Where it cannot, it answers the request (400, 408 or 413,
+// with what was wrong; 499 where the client left) and returns false.
 func ReadJSON(c *gin.Context, target any) bool {
-	connection := http.NewResponseController(c.Writer)
-	// Not every ResponseWriter has deadlines; those of tests need none.
-	_ = connection.SetReadDeadline(time.Now().Add(bodyTimeout))
-	body, err := io.ReadAll(c.Request.Body)
-	_ = connection.SetReadDeadline(time.Time{})
-	var tooLarge *http.MaxBytesError
+	body, ok := readBody(c)
+	if !ok {
+		return false
+	}
 	switch {
-	case errors.As(err, &tooLarge):
-		Fail(c, http.StatusRequestEntityTooLarge, "the body must be at most %d bytes", tooLarge.Limit)
-		return false
-	case err != nil:
-		Fail(c, http.StatusBadRequest, "the body could not be read")
-		return false
 	case len(body) == 0:
 		Fail(c, http.StatusBadRequest, "the body must be a JSON object, not empty")
 		return false
-	}
-	if bytes.Equal(bytes.TrimSpace(body), []byte("null")) {
+	case bytes.Equal(bytes.TrimSpace(body), []byte("null")):
 		Fail(c, http.StatusBadRequest, "the body must be a JSON object, not null")
 		return false
+	case !utf8.Valid(body):
+		// encoding/json would put U+FFFD in place of what it cannot read: not what the client has sent.
+		Fail(c, http.StatusBadRequest, "the body must be UTF-8")
+		return false
 	}
-	err = json.Unmarshal(body, target)
+	err := json.Unmarshal(body, target)
 	var wrongType *json.UnmarshalTypeError
 	var syntax *json.SyntaxError
 	switch {
@@ -79,6 +86,32 @@ func ReadJSON(c *gin.Context, target any) bool {
 		Fail(c, http.StatusBadRequest, "the body is not what is expected here: %s", err)
 	}
 	return false
+}
+
+// readBody returns the whole body, or answers why it cannot.
+func readBody(c *gin.Context) (body []byte, ok bool) {
+	connection := http.NewResponseController(c.Writer)
+	// Not every ResponseWriter has deadlines; those of tests need none.
+	_ = connection.SetReadDeadline(time.Now().Add(bodyTimeout))
+	body, err := io.ReadAll(c.Request.Body)
+	var tooLarge *http.MaxBytesError
+	var lost *net.OpError
+	switch {
+	case err == nil:
+		_ = connection.SetReadDeadline(time.Time{})
+		return body, true
+	case errors.As(err, &tooLarge):
+		Fail(c, http.StatusRequestEntityTooLarge, "the body must be at most %d bytes", tooLarge.Limit)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		// An answer on a connection that stays open would wait for the rest of the body.
+		c.Header("Connection", "close")
+		Fail(c, http.StatusRequestTimeout, "the body must be sent within %s", bodyTimeout)
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &lost):
+		Gone(c)
+	default:
+		Fail(c, http.StatusBadRequest, "the body could not be read: %s", err)
+	}
+	return nil, false
 }
 
 // kindInJSON names what the field should have been in the words of JSON, not of Go.
@@ -106,6 +139,9 @@ func (s *Server) observe() gin.HandlerFunc {
 		defer s.handlers.Done()
 		began := time.Now()
 		c.Next()
+		if !c.Writer.Written() && c.Request.Context().Err() != nil {
+			Gone(c) // else it would be counted as 200
+		}
 		route, method, status, took := c.FullPath(), c.Request.Method, c.Writer.Status(), time.Since(began)
 		if route == "" {
 			// Paths and methods that nobody serves are the caller's invention: as labels they would be without bound.

@@ -28,12 +28,7 @@ type settings struct {
 // start runs a server with a route that echoes, one that panics and one that is slow.
 func start(t *testing.T, change func(*settings)) *servertest.Service {
 	t.Helper()
-	cfg := servertest.Defaults(t, change)
-	return servertest.Start(t, &cfg.Server, "test", func(ctx context.Context) error {
-		srv, err := server.New("test", cfg.Port, cfg.Server)
-		if err != nil {
-			return err
-		}
+	return startWith(t, change, func(srv *server.Server) {
 		srv.Engine.POST("/echo", func(c *gin.Context) {
 			var body struct {
 				Text   string   `json:"text"`
@@ -52,6 +47,19 @@ func start(t *testing.T, change func(*settings)) *servertest.Service {
 			case <-c.Request.Context().Done():
 			}
 		})
+	})
+}
+
+// startWith runs a server with routes of the test's own.
+func startWith(t *testing.T, change func(*settings), route func(*server.Server)) *servertest.Service {
+	t.Helper()
+	cfg := servertest.Defaults(t, change)
+	return servertest.Start(t, &cfg.Server, "test", func(ctx context.Context) error {
+		srv, err := server.New("test", cfg.Port, cfg.Server)
+		if err != nil {
+			return err
+		}
+		route(srv)
 		srv.Ready()
 		return srv.Run(ctx)
 	}).AwaitReady(t)

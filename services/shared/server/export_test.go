@@ -1,0 +1,10 @@
+package server
+
+import "time"
+
+// SetBodyTimeout changes how long clients may take to send a body, and returns how to change it back.
+func SetBodyTimeout(timeout time.Duration) (restore func()) {
+	before := bodyTimeout
+	bodyTimeout = timeout
+	return func() { bodyTimeout = before }
+}
