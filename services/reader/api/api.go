@@ -86,7 +86,7 @@ func Run(ctx context.Context, cfg Config) error {
 			_ = tcp.SetWriteBuffer(sendBuffer)
 		}
 	})
-	srv.Hold(a.engine)
+	srv.SetStreams(a.engine)
 	srv.Engine.GET("/connect", a.connectGet)
 	srv.Engine.POST("/connect", a.connectPost)
 	srv.Get("/health", a.health)

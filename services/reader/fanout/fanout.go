@@ -133,6 +133,9 @@ func (e *Engine) writerOf(t *Topic) *writer {
 	return e.writers[(t.home+t.joined.Add(1)/share)%uint64(len(e.writers))]
 }
 
+// Open returns how many streams there are.
+func (e *Engine) Open() int { return int(e.open.Load()) }
+
 // Drain begins to end all streams, spread over the drain period.
 func (e *Engine) Drain() {
 	for _, w := range e.writers {

@@ -31,6 +31,7 @@ type Config struct {
 	BodyLimit   int64            `env:"BODY_LIMIT" default:"65536" validate:"min=1" help:"Largest request body, in bytes; a larger one is answered 413."`
 	CORSOrigins []string         `env:"CORS_ORIGINS" default:"*" help:"Origins whose pages may call this API, separated by commas; * allows all."`
 	DrainDelay  time.Duration    `env:"DRAIN_DELAY" default:"0s" validate:"min=0" help:"How long to go on serving after the stop signal with /readyz at 503, for load balancers that must notice first."`
+	IdleTimeout time.Duration    `env:"IDLE_TIMEOUT" default:"620s" validate:"min=1s" help:"How long a connection may wait for its next request. It must be longer than load balancers keep theirs (Google's 600s, most others less): else a request now and then meets a connection that is just being closed."`
 	StopTimeout time.Duration    `env:"STOP_TIMEOUT" default:"30s" validate:"min=1s" help:"How long requests and streams may take to end after that; what is left is cut."`
 
 	// Listener replaces the port, for tests and the lab; Logger replaces the one that the settings describe.
@@ -56,15 +57,26 @@ type Server struct {
 	handlers sync.WaitGroup
 	accepted func(net.Conn)
 	streams  Streams
+
+	connections *connections
 }
 
 // Streams are connections that a service has taken over from HTTP.
 type Streams interface {
+	// Open is how many there are.
+	Open() int
 	// Drain begins to end them.
 	Drain()
 	// Await returns how many are left: when none is, or when ctx ends.
 	Await(ctx context.Context) int
 }
+
+// none are the streams of a service that has none.
+type none struct{}
+
+func (none) Open() int                 { return 0 }
+func (none) Drain()                    {}
+func (none) Await(context.Context) int { return 0 }
 
 // New builds the server of a service with the routes that all have: /livez, /readyz and /metrics. It is not ready until
 // Ready is called.
@@ -83,8 +95,9 @@ func New(service string, port int, cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		Engine: gin.New(), Registry: telemetry.NewRegistry(), Log: log, Instance: instance,
-		cfg: cfg, port: port, draining: make(chan struct{}),
+		cfg: cfg, port: port, draining: make(chan struct{}), streams: none{},
 	}
+	s.connections = newConnections(log, func() int { return s.streams.Open() })
 	s.NotReady("starting")
 	crossOrigin := cors.DefaultConfig()
 	crossOrigin.AllowMethods = []string{http.MethodGet, http.MethodPost}
@@ -100,7 +113,7 @@ func New(service string, port int, cfg Config) (*Server, error) {
 		return nil, config.Errorf("CORS_ORIGINS=%s: %s", strings.Join(cfg.CORSOrigins, ","), err)
 	}
 	s.Engine.HandleMethodNotAllowed = true
-	s.Engine.Use(s.observe(), gin.CustomRecoveryWithWriter(nil, s.recover), cors.New(crossOrigin), s.limitBody)
+	s.Engine.Use(s.observe(), gin.CustomRecoveryWithWriter(nil, s.recover), cors.New(crossOrigin), s.connections.limit, s.limitBody)
 	s.Engine.NoRoute(func(c *gin.Context) { Fail(c, http.StatusNotFound, "there is no %s here", c.Request.URL.Path) })
 	s.Engine.NoMethod(func(c *gin.Context) {
 		Fail(c, http.StatusMethodNotAllowed, "%s does not take %s", c.Request.URL.Path, c.Request.Method)
@@ -119,8 +132,8 @@ func (s *Server) Get(path string, handler gin.HandlerFunc) {
 // OnAccept has every connection handed to accepted before it is served.
 func (s *Server) OnAccept(accepted func(net.Conn)) { s.accepted = accepted }
 
-// Hold has the server end streams, too, when it stops.
-func (s *Server) Hold(streams Streams) { s.streams = streams }
+// SetStreams has the server count streams among its connections, and end them when it stops.
+func (s *Server) SetStreams(streams Streams) { s.streams = streams }
 
 // Ready makes /readyz answer 200, until the server stops.
 func (s *Server) Ready() { s.notReady.Store(nil) }
@@ -196,14 +209,13 @@ func (s *Server) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var open atomic.Int64
 	web := &http.Server{
 		Handler:           s.Engine,
 		ReadHeaderTimeout: 10 * time.Second,
-		IdleTimeout:       2 * time.Minute,
+		IdleTimeout:       s.cfg.IdleTimeout,
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          zap.NewStdLog(s.Log),
-		ConnState:         countOpen(&open),
+		ConnState:         s.connections.changed,
 		ConnContext: func(ctx context.Context, connection net.Conn) context.Context {
 			if s.accepted != nil {
 				s.accepted(connection)
@@ -212,7 +224,7 @@ func (s *Server) serve(ctx context.Context) error {
 		},
 	}
 	served := make(chan error, 1)
-	go func() { served <- web.Serve(listener) }()
+	go func() { served <- web.Serve(patientListener{listener, s.connections}) }()
 	s.Log.Info("listening", zap.Stringer("address", listener.Addr()))
 	select {
 	case err := <-served:
@@ -224,12 +236,10 @@ func (s *Server) serve(ctx context.Context) error {
 	s.Log.Info("stopping", zap.Duration("drainDelay", s.cfg.DrainDelay), zap.Duration("stopTimeout", s.cfg.StopTimeout))
 	time.Sleep(s.cfg.DrainDelay)
 	close(s.draining)
-	if s.streams != nil {
-		s.streams.Drain()
-	}
+	s.streams.Drain()
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.StopTimeout)
 	defer cancel()
-	left := s.end(limit, web, &open)
+	left := s.end(limit, web)
 	<-served //nolint:errcheck // Shutdown has made Serve return; its error says only that
 	s.Log.Info("stopped")
 	if left > 0 {
@@ -239,27 +249,12 @@ func (s *Server) serve(ctx context.Context) error {
 }
 
 // end waits until everything that is under way has ended. It returns how much has not when ctx ends, and must be cut.
-func (s *Server) end(ctx context.Context, web *http.Server, open *atomic.Int64) (left int) {
+func (s *Server) end(ctx context.Context, web *http.Server) (left int) {
 	if web.Shutdown(ctx) != nil {
-		left = int(open.Load())
+		left = s.connections.count()
 		_ = web.Close()
 	}
 	// The last requests may have become streams.
 	s.handlers.Wait()
-	if s.streams != nil {
-		left += s.streams.Await(ctx)
-	}
-	return left
-}
-
-func countOpen(open *atomic.Int64) func(net.Conn, http.ConnState) {
-	return func(_ net.Conn, state http.ConnState) {
-		switch state {
-		case http.StateNew:
-			open.Add(1)
-		case http.StateHijacked, http.StateClosed:
-			open.Add(-1)
-		default:
-		}
-	}
+	return left + s.streams.Await(ctx)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -18,7 +19,12 @@ import (
 	"github.com/livecomments/livecomments/services/shared/server/servertest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv("SERVE_AS_CHILD") != "" {
+		os.Exit(serveAsChild())
+	}
+	goleak.VerifyTestMain(m)
+}
 
 type settings struct {
 	Port   int           `env:"PORT" default:"8080" validate:"min=1,max=65535" help:"Port."`
