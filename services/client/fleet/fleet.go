@@ -24,6 +24,7 @@ import (
 	"github.com/livecomments/livecomments/services/shared/popularity"
 	"github.com/livecomments/livecomments/services/shared/server"
 	"github.com/livecomments/livecomments/services/shared/statistics"
+	"github.com/livecomments/livecomments/services/shared/task"
 )
 
 // Config is everything that the client can be told. The defaults are the small scene: client-1 and client-3 watch video1,
@@ -115,10 +116,10 @@ func (f *fleet) verdict() error {
 
 // run lets the viewers watch and post until ctx ends, and reports meanwhile, and once more when they have left.
 func (f *fleet) run(ctx context.Context) {
-	conclude := server.Background(ctx, func(ctx context.Context) {
+	conclude := task.Start(ctx, func(ctx context.Context) {
 		statistics.Report(ctx, f.cfg.Statistics, f.log, statistics.ClientPath, f.report)
 	})
-	leave := server.Background(ctx, f.watch, f.check)
+	leave := task.Start(ctx, f.watch, f.check)
 	f.post(ctx)
 	f.settle()
 	leave()

@@ -21,6 +21,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/livecomments/livecomments/services/shared/config"
+	"github.com/livecomments/livecomments/services/shared/task"
 	"github.com/livecomments/livecomments/services/shared/telemetry"
 )
 
@@ -184,24 +185,11 @@ func (s *Server) listen() (net.Listener, error) {
 // the last request has; Run returns when all have. The error says what kept it from serving, or how many connections it
 // had to cut.
 func (s *Server) Run(ctx context.Context, tasks ...func(context.Context)) error {
-	stop := Background(ctx, tasks...)
+	stop := task.Start(ctx, tasks...)
 	defer stop()
 	err := s.serve(ctx)
 	s.handlers.Wait()
 	return err
-}
-
-// Background runs tasks that must outlive ctx. stop tells them to end and returns when they have.
-func Background(ctx context.Context, tasks ...func(context.Context)) (stop func()) {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	var running sync.WaitGroup
-	for _, task := range tasks {
-		running.Go(func() { task(ctx) })
-	}
-	return func() {
-		cancel()
-		running.Wait()
-	}
 }
 
 func (s *Server) serve(ctx context.Context) error {
