@@ -207,11 +207,11 @@ func TestTheCommentAPIReportsAndProxiesStatistics(t *testing.T) {
 
 func TestABadSettingStopsTheCommentAPIWithOneLine(t *testing.T) {
 	for want, change := range map[string]func(*api.Config){
-		"PORT=0 is out of bounds: it must be at least 1":                                               func(cfg *api.Config) { cfg.Port = 0 },
-		"HISTORY_LENGTH=0 is out of bounds: it must be at least 1":                                     func(cfg *api.Config) { cfg.Redis.HistoryLength = 0 },
-		"REPORT_INTERVAL=1ms is out of bounds: it must be at least 100ms":                              func(cfg *api.Config) { cfg.Statistics.Interval = time.Millisecond },
-		"REDIS_URL is not of the form redis://user:password@host:port/db":                              func(cfg *api.Config) { cfg.Redis.RedisURL = "redis://:pass@host:port" },
-		"CORS_ORIGINS=video.example: bad origin: origins must contain '*' or include http://,https://": func(cfg *api.Config) { cfg.Server.CORSOrigins = []string{"video.example"} },
+		"PORT=0 is out of bounds: it must be at least 1":                    func(cfg *api.Config) { cfg.Port = 0 },
+		"HISTORY_LENGTH=0 is out of bounds: it must be at least 1":          func(cfg *api.Config) { cfg.Redis.HistoryLength = 0 },
+		"REPORT_INTERVAL=1ms is out of bounds: it must be at least 100ms":   func(cfg *api.Config) { cfg.Statistics.Interval = time.Millisecond },
+		"REDIS_URL is not of the form redis://user:password@host:port/db":   func(cfg *api.Config) { cfg.Redis.RedisURL = "redis://:pass@host:port" },
+		`CORS_ORIGINS: "video.example" must begin with http:// or https://`: func(cfg *api.Config) { cfg.Server.CORSOrigins = []string{"video.example"} },
 	} {
 		require.EqualError(t, api.Run(t.Context(), servertest.Defaults(t, change)), want)
 	}

@@ -9,31 +9,29 @@ import (
 	"net/http"
 	"os"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/gin-contrib/cors"
 	"github.com/gin-gonic/gin"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
 
-	"github.com/livecomments/livecomments/services/shared/config"
 	"github.com/livecomments/livecomments/services/shared/task"
 	"github.com/livecomments/livecomments/services/shared/telemetry"
 )
 
 // Config holds the settings that all services have in common.
 type Config struct {
-	Log         telemetry.Config `embed:""`
-	InstanceID  string           `env:"INSTANCE_ID" help:"Name of this instance in figures and logs, different for each. Default: the host's name and the port."`
-	BodyLimit   int64            `env:"BODY_LIMIT" default:"65536" validate:"min=1" help:"Largest request body, in bytes; a larger one is answered 413."`
-	CORSOrigins []string         `env:"CORS_ORIGINS" default:"*" help:"Origins whose pages may call this API, separated by commas; * allows all."`
-	DrainDelay  time.Duration    `env:"DRAIN_DELAY" default:"0s" validate:"min=0" help:"How long to go on serving after the stop signal with /readyz at 503, for load balancers that must notice first."`
-	IdleTimeout time.Duration    `env:"IDLE_TIMEOUT" default:"620s" validate:"min=1s" help:"How long a connection may wait for its next request. It must be longer than load balancers keep theirs (Google's 600s, most others less): else a request now and then meets a connection that is just being closed."`
-	StopTimeout time.Duration    `env:"STOP_TIMEOUT" default:"30s" validate:"min=1s" help:"How long requests and streams may take to end after that; what is left is cut."`
+	Log             telemetry.Config `embed:""`
+	InstanceID      string           `env:"INSTANCE_ID" help:"Name of this instance in figures and logs, different for each. Default: the host's name and the port."`
+	BodyLimit       int64            `env:"BODY_LIMIT" default:"65536" validate:"min=1" help:"Largest request body, in bytes; a larger one is answered 413."`
+	CORSOrigins     []string         `env:"CORS_ORIGINS" default:"*" help:"Origins whose pages may call this API, separated by commas, such as https://app.example.org; * allows all."`
+	CORSCredentials bool             `env:"CORS_CREDENTIALS" help:"Whether these pages may send credentials, for an authenticating proxy in front: cookies and the header Authorization. Not with *."`
+	DrainDelay      time.Duration    `env:"DRAIN_DELAY" default:"0s" validate:"min=0" help:"How long to go on serving after the stop signal with /readyz at 503, for load balancers that must notice first."`
+	IdleTimeout     time.Duration    `env:"IDLE_TIMEOUT" default:"620s" validate:"min=1s" help:"How long a connection may wait for its next request. It must be longer than load balancers keep theirs (Google's 600s, most others less): else a request now and then meets a connection that is just being closed."`
+	StopTimeout     time.Duration    `env:"STOP_TIMEOUT" default:"30s" validate:"min=1s" help:"How long requests and streams may take to end after that; what is left is cut."`
 
 	// Listener replaces the port, for tests and the lab; Logger replaces the one that the settings describe.
 	Listener net.Listener `kong:"-" validate:"-"`
@@ -100,21 +98,12 @@ func New(service string, port int, cfg Config) (*Server, error) {
 	}
 	s.connections = newConnections(log, func() int { return s.streams.Open() })
 	s.NotReady("starting")
-	crossOrigin := cors.DefaultConfig()
-	crossOrigin.AllowMethods = []string{http.MethodGet, http.MethodPost}
-	crossOrigin.AllowHeaders = []string{"Content-Type", "Last-Event-ID", "Cache-Control"}
-	crossOrigin.ExposeHeaders = []string{"Retry-After"}
-	for _, origin := range cfg.CORSOrigins {
-		crossOrigin.AllowOrigins = append(crossOrigin.AllowOrigins, strings.TrimSpace(origin))
-	}
-	if len(crossOrigin.AllowOrigins) == 0 {
-		return nil, config.Errorf("CORS_ORIGINS must name at least one origin, or be * for all")
-	}
-	if err := crossOrigin.Validate(); err != nil {
-		return nil, config.Errorf("CORS_ORIGINS=%s: %s", strings.Join(cfg.CORSOrigins, ","), err)
+	crossOrigin, err := allowOrigins(cfg)
+	if err != nil {
+		return nil, err
 	}
 	s.Engine.HandleMethodNotAllowed = true
-	s.Engine.Use(s.observe(), gin.CustomRecoveryWithWriter(nil, s.recover), cors.New(crossOrigin), s.connections.limit, s.limitBody)
+	s.Engine.Use(s.observe(), gin.CustomRecoveryWithWriter(nil, s.recover), crossOrigin, s.connections.limit, s.limitBody)
 	s.Engine.NoRoute(func(c *gin.Context) { Fail(c, http.StatusNotFound, "there is no %s here", c.Request.URL.Path) })
 	s.Engine.NoMethod(func(c *gin.Context) {
 		Fail(c, http.StatusMethodNotAllowed, "%s does not take %s", c.Request.URL.Path, c.Request.Method)
