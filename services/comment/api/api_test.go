@@ -85,6 +85,7 @@ func TestABadCommentIsAnsweredWithWhatWasWrongAndNotPublished(t *testing.T) {
 		"no comment":     {"POST", "/comment", `{"userid":"u","videoid":"v"}`, 400, missing},
 		"null":           {"POST", "/comment", `{"userid":"u","videoid":null,"comment":"c"}`, 400, missing},
 		"blank comment":  {"POST", "/comment", `{"userid":"u","videoid":"v","comment":" "}`, 400, missing},
+		"nothing seen":   {"POST", "/comment", `{"userid":"u","videoid":"v","comment":"\u200b\u2800"}`, 400, "comment must have at least one character that can be seen"},
 		"illegal user":   {"POST", "/comment", `{"userid":"u u","videoid":"v","comment":"c"}`, 400, "userid" + ids},
 		"illegal video":  {"POST", "/comment", `{"userid":"u","videoid":"v}","comment":"c"}`, 400, "videoid" + ids},
 		"too long":       {"POST", "/comment", `{"userid":"u","videoid":"v","comment":"` + strings.Repeat("é", 2001) + `"}`, 400, "comment must be at most 2000 characters, not 2001"},
@@ -112,7 +113,7 @@ func TestABadCommentIsAnsweredWithWhatWasWrongAndNotPublished(t *testing.T) {
 	longest := `{"userid":"` + strings.Repeat("u", 128) + `","videoid":"v","comment":"` + strings.Repeat(`\ud83c\udf89`, 2000) + `"}`
 	assert.Equal(t, 201, servertest.Do(t, "POST", s.URL+"/comment", longest).Status, "the longest comment fits the default limits")
 	metrics := servertest.Do(t, "GET", s.URL+"/metrics", "").Body
-	assert.Contains(t, metrics, `livecomments_comments_refused_total{reason="invalid"} 15`)
+	assert.Contains(t, metrics, `livecomments_comments_refused_total{reason="invalid"} 16`)
 	assert.Contains(t, metrics, "livecomments_comments_published_total 1")
 }
 

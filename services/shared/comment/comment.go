@@ -20,6 +20,9 @@ const (
 // ErrMissing says that one of the three required fields is absent or blank.
 var ErrMissing = errors.New("userid, videoid, and comment are required")
 
+// ErrInvisible says that the text has characters, but none that shows anything.
+var ErrInvisible = errors.New("comment must have at least one character that can be seen")
+
 // Comment is one viewer's remark on one video. Its JSON is what travels through Redis and to the viewers.
 type Comment struct {
 	UserID  string `json:"userid"`
@@ -42,6 +45,9 @@ func (c Comment) Validate() error {
 	}
 	if err := ValidateID("videoid", c.VideoID); err != nil {
 		return err
+	}
+	if !visible(c.Text) {
+		return ErrInvisible
 	}
 	if n := utf8.RuneCountInString(c.Text); n > MaxLength {
 		return fmt.Errorf("comment must be at most %d characters, not %d", MaxLength, n)
