@@ -1,18 +1,17 @@
 // Package brokertest gives tests a Redis of their own, which they can take down and bring back: the embedded one and a
-// real redis-server.
+// real redis-server. A test may have several. Tests that run at the same time do not get in each other's way.
 package brokertest
 
 import (
 	"context"
-	"net"
-	"os/exec"
-	"strconv"
 	"testing"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
-	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
+
+	"github.com/livecomments/livecomments/services/shared/port"
+	"github.com/livecomments/livecomments/services/shared/redisserver"
 )
 
 // Redis is one server. What it has acknowledged outlives Stop and Start.
@@ -36,8 +35,11 @@ func Each(t *testing.T, test func(t *testing.T, redis *Redis)) {
 // Embedded starts a miniredis for the length of the test.
 func Embedded(t *testing.T) *Redis {
 	t.Helper()
+	reserved, err := port.Reserve()
+	require.NoError(t, err)
+	t.Cleanup(reserved.Release)
 	server := miniredis.NewMiniRedis()
-	require.NoError(t, server.Start())
+	require.NoError(t, server.StartAddr(reserved.Address()))
 	up := true
 	stop := func() {
 		if up {
@@ -53,44 +55,18 @@ func Embedded(t *testing.T) *Redis {
 	}
 }
 
-// Real starts a redis-server that writes every command to disk before it answers, for the length of the test.
-func Real(t *testing.T) *Redis {
+// Real starts a redis-server that writes every command to disk before it answers, for the length of the test. args are
+// further arguments of redis-server, such as those that make it the replica of another.
+func Real(t *testing.T, args ...string) *Redis {
 	t.Helper()
-	binary, err := exec.LookPath("redis-server")
-	require.NoError(t, err, "this test needs redis-server: `make prepare` installs it")
-	address, dir := freeAddress(t), t.TempDir()
-	_, port, err := net.SplitHostPort(address)
+	server, err := redisserver.New(t.TempDir(), args...)
 	require.NoError(t, err)
-	var process *exec.Cmd
-	stop := func() {
-		if process != nil {
-			_ = process.Process.Kill()
-			_ = process.Wait()
-			process = nil
-		}
-	}
+	t.Cleanup(server.Close)
 	start := func() {
-		process = exec.Command(binary, "--bind", "127.0.0.1", "--port", port, "--dir", dir,
-			"--save", "", "--appendonly", "yes", "--appendfsync", "always", "--daemonize", "no")
-		require.NoError(t, process.Start())
-		awaitPong(t, address)
+		limited, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		require.NoError(t, server.Start(limited))
 	}
 	start()
-	t.Cleanup(stop)
-	return &Redis{Address: address, Start: start, Stop: stop}
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer func() { _ = listener.Close() }()
-	return "127.0.0.1:" + strconv.Itoa(listener.Addr().(*net.TCPAddr).Port)
-}
-
-func awaitPong(t *testing.T, address string) {
-	t.Helper()
-	client := redis.NewClient(&redis.Options{Addr: address, MaxRetries: -1, DialerRetries: 1})
-	defer func() { _ = client.Close() }()
-	require.Eventually(t, func() bool { return client.Ping(context.Background()).Err() == nil }, 10*time.Second, 10*time.Millisecond)
+	return &Redis{Address: server.Address, Start: start, Stop: server.Kill}
 }
