@@ -56,6 +56,6 @@ func TestAServerThatWantsAPasswordCountsAsStarted(t *testing.T) {
 
 func TestAServerThatCannotStartSaysWhy(t *testing.T) {
 	err := newServer(t, "--no-such-option", "1").Start(t.Context())
-	assert.ErrorContains(t, err, "redis-server has ended: ")
+	require.ErrorContains(t, err, "redis-server has ended: ")
 	assert.ErrorContains(t, err, "Bad directive")
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -68,10 +70,13 @@ type Event struct{ Type, ID, Data string }
 // Stream is an open event stream.
 type Stream struct {
 	Header http.Header
+	// Chunked reports whether the body has chunks, so that its end can be told from a broken connection.
+	Chunked bool
 	// Events receives what comes, and is closed when the stream ends.
 	Events chan Event
 	cancel context.CancelFunc
 	ended  sync.WaitGroup
+	err    error // why the stream ended; it is set before Events is closed
 }
 
 // Watch opens an event stream, which must be answered 200.
@@ -84,19 +89,28 @@ func Watch(t *testing.T, method, url, body string, header ...string) *Stream {
 		cancel()
 		require.FailNow(t, "no stream", "%s: %s", response.Status, answer)
 	}
-	s := &Stream{Header: response.Header, Events: make(chan Event, 100_000), cancel: cancel}
+	s := &Stream{
+		Header: response.Header, Chunked: slices.Contains(response.TransferEncoding, "chunked"),
+		Events: make(chan Event, 100_000), cancel: cancel,
+	}
 	s.ended.Go(func() {
 		defer close(s.Events)
 		defer func() { _ = response.Body.Close() }()
-		for event, err := range sse.Read(response.Body, nil) {
-			if err != nil {
-				return
-			}
-			s.Events <- Event{event.Type, event.LastEventID, event.Data}
-		}
+		s.err = s.read(response.Body)
 	})
 	t.Cleanup(s.Close)
 	return s
+}
+
+// read passes events on until the stream ends, and returns ErrEnded or ErrCut.
+func (s *Stream) read(body io.Reader) error {
+	for event, err := range sse.Read(body, nil) {
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrCut, err)
+		}
+		s.Events <- Event{event.Type, event.LastEventID, event.Data}
+	}
+	return ErrEnded
 }
 
 // Close leaves the stream.
@@ -106,18 +120,21 @@ func (s *Stream) Close() {
 }
 
 var (
-	// ErrEnded says that a stream ended instead of bringing an event.
+	// ErrEnded says that a stream ended instead of bringing an event: after its last chunk, or, where it has no chunks, with
+	// the connection.
 	ErrEnded = errors.New("the stream ended")
+	// ErrCut says that a stream broke off instead of bringing an event: a chunked one before its last chunk, any by a reset.
+	ErrCut = errors.New("the stream was cut")
 	// ErrQuiet says that a stream brought no event in time.
 	ErrQuiet = errors.New("the stream is quiet")
 )
 
-// Next is the next event, or why there is none.
+// Next is the next event, or why there is none: an error that is ErrEnded, ErrCut or ErrQuiet.
 func (s *Stream) Next(wait time.Duration) (Event, error) {
 	select {
 	case event, ok := <-s.Events:
 		if !ok {
-			return Event{}, ErrEnded
+			return Event{}, s.err
 		}
 		return event, nil
 	case <-time.After(wait):
@@ -131,4 +148,22 @@ func (s *Stream) Expect(t *testing.T) Event {
 	event, err := s.Next(10 * time.Second)
 	require.NoError(t, err)
 	return event
+}
+
+// ExpectNext checks that the next events are these and come in this order. To show that a stream brings nothing else, post
+// one more comment to its video and expect that one next: a wait cannot show it, because what should not come may be late.
+func (s *Stream) ExpectNext(t *testing.T, want ...Event) {
+	t.Helper()
+	for i, event := range want {
+		got, err := s.Next(10 * time.Second)
+		require.NoError(t, err, "event %d of %d", i+1, len(want))
+		require.Equal(t, event, got, "event %d of %d", i+1, len(want))
+	}
+}
+
+// ExpectEnd checks that the stream ends next, and as it should: after its last chunk.
+func (s *Stream) ExpectEnd(t *testing.T) {
+	t.Helper()
+	event, err := s.Next(10 * time.Second)
+	require.ErrorIs(t, err, ErrEnded, "%v", event)
 }

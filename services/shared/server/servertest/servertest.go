@@ -33,17 +33,21 @@ type Service struct {
 	done chan error
 }
 
-// Start gives face a free port and runs the service that it belongs to. At the end of the test it must stop without an error.
+// Start runs the service that face belongs to, at face's listener, or where it has none at a free port of 127.0.0.1. At the
+// end of the test the service must stop without an error.
 func Start(t *testing.T, face *server.Config, name string, run func(context.Context) error) *Service {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	face.Listener, face.InstanceID = listener, name
+	if face.Listener == nil {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		face.Listener = listener
+	}
+	face.InstanceID = name
 	if face.Logger == nil {
 		face.Logger = Logger(t, name)
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	s := &Service{URL: "http://" + listener.Addr().String(), stop: stop, done: make(chan error, 1)}
+	s := &Service{URL: "http://" + face.Listener.Addr().String(), stop: stop, done: make(chan error, 1)}
 	go func() { s.done <- run(ctx) }()
 	t.Cleanup(func() { require.NoError(t, s.Stop()) })
 	return s
