@@ -8,7 +8,7 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
-	"github.com/livecomments/livecomments/services/client/crowd"
+	"github.com/livecomments/livecomments/services/lab/bench/crowd"
 )
 
 // Load is one measurement under load.

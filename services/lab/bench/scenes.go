@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/livecomments/livecomments/services/client/crowd"
+	"github.com/livecomments/livecomments/services/lab/bench/crowd"
 )
 
 // delivered is the goal that nothing went wrong on the way.

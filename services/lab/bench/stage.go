@@ -6,7 +6,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/livecomments/livecomments/services/client/crowd"
+	"github.com/livecomments/livecomments/services/lab/bench/crowd"
 )
 
 // stage is what a scene plays on: a Redis, a reader, and whoever posts.

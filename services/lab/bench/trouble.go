@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/livecomments/livecomments/services/client/crowd"
+	"github.com/livecomments/livecomments/services/lab/bench/crowd"
 )
 
 // essay is the length of a text, in characters, of which a few hundred fill a socket.
