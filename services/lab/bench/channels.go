@@ -168,7 +168,7 @@ func (s *stage) visit(ctx context.Context, viewers []crowd.Viewer) error {
 		return err
 	}
 	visit := func(viewers []crowd.Viewer) error {
-		c, err := crowd.Gather(s.reader.address)
+		c, err := crowd.New(s.reader.address)
 		if err != nil {
 			return err
 		}

@@ -82,7 +82,7 @@ func (s *stage) clear() {
 
 // gather makes a crowd for a process; clear has it leave.
 func (s *stage) gather(p *process) (*crowd.Crowd, error) {
-	c, err := crowd.Gather(p.address)
+	c, err := crowd.New(p.address)
 	if err == nil {
 		s.crowds = append(s.crowds, c)
 	}
@@ -108,7 +108,7 @@ func (s *stage) seat(ctx context.Context, p *process, viewers []crowd.Viewer) (*
 // join returns when all of viewers have their streams.
 func join(ctx context.Context, c *crowd.Crowd, atOnce int, viewers []crowd.Viewer) error {
 	before := c.Figures()
-	if err := c.Join(atOnce, viewers...); err != nil {
+	if err := c.Connect(atOnce, viewers...); err != nil {
 		return err
 	}
 	limited, cancel := context.WithTimeout(ctx, patience)

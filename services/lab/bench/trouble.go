@@ -127,7 +127,7 @@ func storm(ctx context.Context, b *bench) (Result, error) {
 	}
 	full, err := load("full", func() error {
 		began := time.Now()
-		if err := others.Join(tooMany, scattered(tooMany)...); err != nil {
+		if err := others.Connect(tooMany, scattered(tooMany)...); err != nil {
 			return err
 		}
 		limited, cancel := context.WithTimeout(ctx, patience)

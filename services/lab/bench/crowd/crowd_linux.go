@@ -12,17 +12,17 @@ import (
 )
 
 const (
-	// readBytes is how much is read of a socket at a time.
+	// readBytes is the most that is read from a socket at a time.
 	readBytes = 256 << 10
-	// stalledBuffer is the receive buffer of stalled viewers, so that it takes little to stall them; Linux takes twice as much.
+	// stalledBuffer is the size of stalled viewers' receive buffers, small so that they are soon full. Linux doubles it.
 	stalledBuffer = 4 << 10
-	// perAddress is how many viewers come from one address.
+	// perAddress is how many viewers connect from one address.
 	perAddress = 2000
-	// pollMillis is how often the loop looks whether it is to end.
+	// pollMillis is how often the loop checks whether it is to stop.
 	pollMillis = 50
 )
 
-// Crowd is viewers of one reader.
+// Crowd is the viewers of one reader. It is safe for concurrent use.
 type Crowd struct {
 	address unix.SockaddrInet4
 	poll    int
@@ -45,8 +45,8 @@ type member struct {
 	index int
 }
 
-// Gather makes a crowd without viewers yet, for the reader at address (an IPv4 address and port).
-func Gather(address string) (*Crowd, error) {
+// New makes a crowd without viewers, for the reader at address, an IPv4 address and port. Close ends it.
+func New(address string) (*Crowd, error) {
 	at, err := netip.ParseAddrPort(address)
 	if err != nil || !at.Addr().Is4() {
 		return nil, fmt.Errorf("the reader's address must be of the form 127.0.0.1:4000, not %q", address)
@@ -63,8 +63,8 @@ func Gather(address string) (*Crowd, error) {
 	return c, nil
 }
 
-// Join has viewers connect, at most atOnce at a time. It does not wait for them.
-func (c *Crowd) Join(atOnce int, viewers ...Viewer) error {
+// Connect adds viewers, and has at most atOnce of them connect at a time. It does not wait for them.
+func (c *Crowd) Connect(atOnce int, viewers ...Viewer) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.atOnce = atOnce
@@ -73,10 +73,10 @@ func (c *Crowd) Join(atOnce int, viewers ...Viewer) error {
 		c.members = append(c.members, m)
 		c.waiting = append(c.waiting, m)
 	}
-	return c.connectNext()
+	return c.connectWaiting()
 }
 
-// Await returns when done says so of the figures, or with the error of ctx.
+// Await returns when done is true of the figures, or with ctx's error.
 func (c *Crowd) Await(ctx context.Context, done func(Figures) bool) error {
 	for {
 		if done(c.Figures()) {
@@ -99,7 +99,7 @@ func (c *Crowd) Figures() Figures {
 	return figures
 }
 
-// Reset begins to count what arrives anew, and returns what was counted; who is connected still counts.
+// Reset returns the figures and sets the counts of arrivals to zero. Connected, Refused and Failed stay.
 func (c *Crowd) Reset() Figures {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -108,7 +108,7 @@ func (c *Crowd) Reset() Figures {
 	return counted
 }
 
-// Close has all viewers leave.
+// Close closes all connections.
 func (c *Crowd) Close() {
 	close(c.stop)
 	c.stopped.Wait()
@@ -127,8 +127,8 @@ func (c *Crowd) close(m *member) {
 	m.fd, m.phase, m.partial = -1, over, nil
 }
 
-// connectNext opens connections while there is room for more.
-func (c *Crowd) connectNext() error {
+// connectWaiting opens connections until as many are under way as may be.
+func (c *Crowd) connectWaiting() error {
 	for len(c.waiting) > 0 && c.inFlight < c.atOnce {
 		m := c.waiting[0]
 		c.waiting = c.waiting[1:]
@@ -160,8 +160,8 @@ func (c *Crowd) connect(m *member) error {
 	return c.await(m, unix.EPOLL_CTL_ADD, unix.EPOLLOUT)
 }
 
-// bind has viewers on the reader's own machine come from several of its addresses: the more of an address' ports are taken, the
-// longer the kernel looks for a free one, up to milliseconds for each connection.
+// bind spreads viewers on the reader's own machine over several source addresses. The kernel searches for a free port in each,
+// and when most of an address' ports are taken, that search takes milliseconds a connection.
 func (c *Crowd) bind(m *member) error {
 	if c.address.Addr[0] != 127 {
 		return nil
@@ -200,17 +200,17 @@ func (c *Crowd) run() {
 	}
 }
 
-// handle does what a member's socket is ready for.
+// handle reads from a member's socket, or sends its request, after epoll reported the socket.
 func (c *Crowd) handle(m *member) {
 	before := m.phase
 	if m.phase == connecting {
-		c.ask(m)
+		c.request(m)
 	} else {
 		c.read(m)
 	}
 	if before < watching && m.phase >= watching {
 		c.inFlight--
-		if c.connectNext() != nil {
+		if c.connectWaiting() != nil {
 			c.figures.Failed++
 		}
 		if m.phase == watching && m.Stalled && c.await(m, unix.EPOLL_CTL_DEL, 0) != nil {
@@ -219,11 +219,11 @@ func (c *Crowd) handle(m *member) {
 	}
 }
 
-// ask sends the request over a connection that has come about.
-func (c *Crowd) ask(m *member) {
-	request := fmt.Appendf(nil, "GET /connect?userid=viewer-%d&videoid=%s HTTP/1.1\r\nHost: reader\r\nAccept: text/event-stream\r\n\r\n", m.index, m.Video)
-	if n, err := unix.Write(m.fd, request); err != nil || n < len(request) || c.await(m, unix.EPOLL_CTL_MOD, unix.EPOLLIN) != nil {
-		c.lose(m)
+// request sends the request over a new connection.
+func (c *Crowd) request(m *member) {
+	get := fmt.Appendf(nil, "GET /connect?userid=viewer-%d&videoid=%s HTTP/1.1\r\nHost: reader\r\nAccept: text/event-stream\r\n\r\n", m.index, m.Video)
+	if n, err := unix.Write(m.fd, get); err != nil || n < len(get) || c.await(m, unix.EPOLL_CTL_MOD, unix.EPOLLIN) != nil {
+		c.lose(m, false)
 		return
 	}
 	m.phase = awaiting
@@ -236,11 +236,11 @@ func (c *Crowd) read(m *member) {
 	case err == unix.EAGAIN || err == unix.EINTR:
 		return
 	case err != nil || n == 0:
-		c.lose(m)
+		c.lose(m, err == nil && !m.chunked)
 		return
 	}
 	arrived := c.figures.Arrived
-	c.figures.arrival(&m.stream, c.buffer[:kept+n], time.Now())
+	c.figures.arrival(&m.stream, c.buffer[:kept+n], kept, time.Now())
 	if c.figures.Arrived > arrived {
 		c.figures.Reads++
 	}
@@ -249,12 +249,8 @@ func (c *Crowd) read(m *member) {
 	}
 }
 
-// lose notes that the reader has ended a connection.
-func (c *Crowd) lose(m *member) {
-	if m.phase == watching {
-		c.figures.Connected--
-	} else {
-		c.figures.Failed++
-	}
+// lose closes a connection that the reader has ended. clean says that its body may end like this.
+func (c *Crowd) lose(m *member, clean bool) {
+	c.figures.end(&m.stream, clean)
 	c.close(m)
 }

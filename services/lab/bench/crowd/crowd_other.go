@@ -10,13 +10,13 @@ import (
 // Crowd is viewers of one reader. There are none on this system.
 type Crowd struct{}
 
-// Gather says that there is no crowd on this system.
-func Gather(string) (*Crowd, error) {
+// New says that there is no crowd on this system.
+func New(string) (*Crowd, error) {
 	return nil, errors.New("a crowd of viewers needs Linux, for epoll")
 }
 
-// Join adds nobody.
-func (*Crowd) Join(int, ...Viewer) error { return nil }
+// Connect adds nobody.
+func (*Crowd) Connect(int, ...Viewer) error { return nil }
 
 // Await returns at once.
 func (*Crowd) Await(context.Context, func(Figures) bool) error { return nil }
