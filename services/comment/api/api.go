@@ -75,12 +75,13 @@ func Run(ctx context.Context, cfg Config) error {
 		a.refused.WithLabelValues(reason)
 	}
 	srv.Registry.MustRegister(a.published, a.refused)
+	redis.Register(srv.Registry)
 	if err := a.route(srv); err != nil {
 		return err
 	}
 
 	return srv.Run(ctx,
-		srv.ReadyAfter("Redis", redis.Await),
+		srv.ReadyAfter("Redis", func(ctx context.Context) error { return redis.Await(ctx, broker.Publishing, srv.NotReady) }),
 		func(ctx context.Context) {
 			statistics.Report(ctx, cfg.Statistics, srv.Log, statistics.CommentPath, a.report)
 		})

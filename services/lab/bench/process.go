@@ -97,7 +97,7 @@ func (b *bench) startRedis(ctx context.Context, address, dir string) (*process, 
 	defer func() { _ = client.Close() }()
 	limited, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	if err := client.Await(limited); err != nil {
+	if err := client.Await(limited, broker.Publishing, nil); err != nil {
 		p.kill()
 		return nil, fmt.Errorf("redis-server does not answer: %w", err)
 	}

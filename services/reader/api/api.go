@@ -20,6 +20,7 @@ import (
 	"github.com/livecomments/livecomments/services/shared/broker"
 	"github.com/livecomments/livecomments/services/shared/comment"
 	"github.com/livecomments/livecomments/services/shared/config"
+	"github.com/livecomments/livecomments/services/shared/descriptor"
 	"github.com/livecomments/livecomments/services/shared/server"
 	"github.com/livecomments/livecomments/services/shared/statistics"
 )
@@ -66,6 +67,7 @@ func Run(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
+	cfg.fitDescriptors(descriptor.Limit(), srv.Log)
 	redis, err := broker.Open(cfg.Redis, srv.Log)
 	if err != nil {
 		return err
@@ -80,6 +82,7 @@ func Run(ctx context.Context, cfg Config) error {
 	a.metrics = newMetrics(a)
 	a.metrics.register(srv.Registry)
 	a.feed.Register(srv.Registry)
+	redis.Register(srv.Registry)
 	// A slow viewer must not fill the kernel's memory either; and with little in its buffer a slow one is seen to take it.
 	srv.OnAccept(func(connection net.Conn) {
 		if tcp, ok := connection.(*net.TCPConn); ok {
@@ -91,12 +94,23 @@ func Run(ctx context.Context, cfg Config) error {
 	srv.Engine.POST("/connect", a.connectPost)
 	srv.Get("/health", a.health)
 	return srv.Run(ctx,
-		srv.ReadyAfter("Redis", redis.Await),
+		srv.ReadyAfter("Redis", func(ctx context.Context) error { return redis.Await(ctx, broker.Reading, srv.NotReady) }),
 		a.engine.Run,
 		a.feed.Run,
 		func(ctx context.Context) {
 			statistics.Report(ctx, cfg.Statistics, srv.Log, statistics.ReaderPath, a.report)
 		})
+}
+
+// fitDescriptors lowers MAX_CONNECTIONS to what so many descriptors allow.
+func (c *Config) fitDescriptors(limit int, log *zap.Logger) {
+	most := int64(descriptor.Share(limit).Streams)
+	if c.MaxConnections <= most {
+		return
+	}
+	log.Warn("MAX_CONNECTIONS is more than the file descriptors of this process allow (ulimit -n); it is lowered",
+		zap.Int64("asked", c.MaxConnections), zap.Int("descriptors", limit), zap.Int64("allowed", most))
+	c.MaxConnections = most
 }
 
 // request is what a viewer asks for.
@@ -127,38 +141,72 @@ func (a *api) connect(c *gin.Context, viewer request) {
 		server.Fail(c, http.StatusBadRequest, "%s", err)
 		return
 	}
-	if a.admitted.Add(1) > a.cfg.MaxConnections {
-		a.admitted.Add(-1)
-		a.metrics.refused.WithLabelValues("full").Inc()
-		a.unavailable(c, "this reader holds as many streams as it may; try again")
-		return
-	}
-	place, leave, err := a.join(c, viewer.VideoID, position)
+	place, leave, err := a.join(c.Request.Context(), viewer.VideoID, position)
 	if err != nil {
-		a.admitted.Add(-1)
+		a.refuse(c, err)
 		return
 	}
-	a.stream(c, viewer, position, place, func() {
-		leave()
-		a.admitted.Add(-1)
-	})
+	a.stream(c, viewer, position, place, leave)
 }
 
-// join adds the viewer to its video, or answers why it cannot.
-func (a *api) join(c *gin.Context, video string, position feed.Position) (place fanout.Place, leave func(), err error) {
+// refusal is why a viewer is answered 503. Its reason is that of the metric.
+type refusal struct{ reason, says string }
+
+func (r *refusal) Error() string { return r.says }
+
+var (
+	errFull     = &refusal{"full", "this reader holds as many streams as it may; try again"}
+	errDraining = &refusal{"draining", "this reader is stopping; try again"}
+	errRedis    = &refusal{"redis", "comments unavailable: Redis did not answer; try again"}
+)
+
+var refusals = []*refusal{errFull, errDraining, errRedis}
+
+// join adds a viewer to its video. The error is a refusal, or that of ctx.
+func (a *api) join(ctx context.Context, video string, position feed.Position) (place fanout.Place, leave func(), err error) {
+	release, err := a.admit()
+	if err != nil {
+		return place, nil, err
+	}
+	place, exit, err := a.feed.Join(ctx, video, position)
+	if err != nil {
+		release()
+		if errors.Is(err, feed.ErrUnavailable) {
+			err = errRedis
+		}
+		return place, nil, err
+	}
+	return place, func() { exit(); release() }, nil
+}
+
+// admit counts a viewer, unless there is no room for it.
+func (a *api) admit() (release func(), err error) {
 	select {
 	case <-a.draining:
-		a.metrics.refused.WithLabelValues("draining").Inc()
-		a.unavailable(c, "this reader is stopping; try again")
-		return place, nil, context.Canceled
+		return nil, errDraining
 	default:
 	}
-	place, leave, err = a.feed.Join(c.Request.Context(), video, position)
-	if err != nil && !errors.Is(err, context.Canceled) { // else the viewer has not waited
-		a.metrics.refused.WithLabelValues("redis").Inc()
-		a.unavailable(c, "the comments of this video cannot be had because Redis did not give them; try again")
+	release = func() { a.admitted.Add(-1) }
+	if a.admitted.Add(1) > a.cfg.MaxConnections {
+		release()
+		return nil, errFull
 	}
-	return place, leave, err
+	return release, nil
+}
+
+// refuse answers a viewer that could not join.
+func (a *api) refuse(c *gin.Context, err error) {
+	var r *refusal
+	if !errors.As(err, &r) {
+		server.Gone(c)
+		return
+	}
+	a.metrics.refused.WithLabelValues(r.reason).Inc()
+	// Those who are turned away together must not come back together.
+	c.Header("Retry-After", strconv.Itoa(1+rand.IntN(5)))
+	// A viewer that is turned away must not hold a descriptor that another needs.
+	c.Header("Connection", "close")
+	server.Fail(c, http.StatusServiceUnavailable, "%s", r.says)
 }
 
 // validate checks what a viewer asks for and finds out where it wants to start. The header comes before the query: a
@@ -193,15 +241,6 @@ func validate(c *gin.Context, viewer request, mostHistory int) (feed.Position, e
 		position = feed.Position{After: &id}
 	}
 	return position, nil
-}
-
-// unavailable answers 503 and asks to come back after a time that differs, so that those turned away together do not come
-// back together.
-func (a *api) unavailable(c *gin.Context, reason string) {
-	c.Header("Retry-After", strconv.Itoa(1+rand.IntN(5)))
-	// A viewer turned away must not hold a descriptor that another needs.
-	c.Header("Connection", "close")
-	server.Fail(c, http.StatusServiceUnavailable, "%s", reason)
 }
 
 // retry is how long one viewer should wait before it connects again.

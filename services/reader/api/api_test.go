@@ -81,17 +81,16 @@ func (r *reader) watch(video, query string, header ...string) (*servertest.Strea
 
 func expect(t *testing.T, s *servertest.Stream, want ...servertest.Event) {
 	t.Helper()
-	for i, event := range want {
-		got, err := s.Next(10 * time.Second)
-		require.NoError(t, err, "event %d of %d", i, len(want))
-		require.Equal(t, event, got, "event %d of %d", i, len(want))
-	}
+	s.ExpectNext(t, want...)
 }
 
-func expectQuiet(t *testing.T, s *servertest.Stream) {
-	t.Helper()
-	event, err := s.Next(50 * time.Millisecond)
-	require.ErrorIs(t, err, servertest.ErrQuiet, "%v", event)
+// expectNothingElse checks that nothing has come to streams of a video: one more comment is what they get next.
+func (r *reader) expectNothingElse(video string, streams ...*servertest.Stream) {
+	r.t.Helper()
+	last := r.post(video, "the last")
+	for _, s := range streams {
+		expect(r.t, s, last)
+	}
 }
 
 func defaults(*api.Config) {}
@@ -108,7 +107,7 @@ func TestAViewerGetsWhatIsPostedToItsVideo(t *testing.T) {
 		want := r.posts("v1", 20)
 		expect(t, byGet, want...)
 		expect(t, byPost, want...)
-		expectQuiet(t, other)
+		r.expectNothingElse("v2", other)
 
 		for name, value := range map[string]string{"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"} {
 			assert.Equal(t, value, byGet.Header.Get(name), name)
@@ -189,10 +188,8 @@ func TestAViewerResumesWhereItsLastStreamEnded(t *testing.T) {
 				fromTheStart, _ := r.watch(video, "", "Last-Event-ID", connected.ID)
 				expect(t, fromTheStart, append(seen, missed...)...)
 
-				more := r.post(video, "one more")
-				for _, s := range []*servertest.Stream{byHeader, byQuery, both, fromTheStart} {
-					expect(t, s, more)
-					expectQuiet(t, s)
+				for range 2 {
+					r.expectNothingElse(video, byHeader, byQuery, both, fromTheStart)
 				}
 			})
 		}
@@ -209,7 +206,7 @@ func TestAViewerResumesOnAnotherReader(t *testing.T) {
 		missed := other.posts("v", 40) // more than a topic starts with
 		s, _ = other.watch("v", "", "Last-Event-ID", seen[9].ID)
 		expect(t, s, missed...)
-		expectQuiet(t, s)
+		other.expectNothingElse("v", s)
 	})
 }
 
@@ -226,10 +223,10 @@ func TestAViewerCanAskForTheLastCommentsFirst(t *testing.T) {
 		live := r.post("v", "live")
 		expect(t, all, live)
 		none, first := r.watch("v", "&history=0")
-		expectQuiet(t, none)
+		r.expectNothingElse("v", none)
 		assert.NotEqual(t, "0-0", first.ID)
 		empty, first := r.watch("another", "&history=5")
-		expectQuiet(t, empty)
+		r.expectNothingElse("another", empty)
 		assert.Equal(t, "0-0", first.ID)
 	})
 }
@@ -240,7 +237,7 @@ func TestAViewerThatAsksForMoreThanTheHistoryHoldsIsTold(t *testing.T) {
 		client := redis.NewClient(&redis.Options{Addr: server.Address})
 		defer func() { _ = client.Close() }()
 		posted := r.posts("v", 10)
-		require.NoError(t, client.XTrimMaxLen(t.Context(), comment.HistoryKey("v"), 4).Err())
+		require.NoError(t, client.XTrimMaxLen(t.Context(), r.poster.HistoryKey("v"), 4).Err())
 		gap := servertest.Event{Type: "gap", Data: `{"type":"gap","videoid":"v"}`}
 
 		t.Run("its last comment is trimmed", func(t *testing.T) {
@@ -395,13 +392,12 @@ func TestRedisGoesAwayAndComesBack(t *testing.T) {
 		expect(t, open, before...)
 
 		server.Stop()
-		expectQuiet(t, open)
 		known, _ := r.watch("v", "") // the reader knows where this video stands
 		resumed, _ := r.watch("v", "", "Last-Event-ID", before[0].ID)
 		expect(t, resumed, before[1:]...)
 		unknown := servertest.Do(t, "GET", r.URL+"/connect?userid=u&videoid=unknown", "")
 		assert.Equal(t, 503, unknown.Status)
-		assert.Equal(t, "the comments of this video cannot be had because Redis did not give them; try again", unknown.Reason())
+		assert.Equal(t, "comments unavailable: Redis did not answer; try again", unknown.Reason())
 		assert.NotEmpty(t, unknown.Header.Get("Retry-After"))
 		assert.Equal(t, 200, r.Status("/readyz"), "an outage of Redis must not empty the load balancer")
 		server.Start()
@@ -413,8 +409,8 @@ func TestRedisGoesAwayAndComesBack(t *testing.T) {
 		}
 		for _, s := range []*servertest.Stream{open, known, resumed} {
 			expect(t, s, after...)
-			expectQuiet(t, s)
 		}
+		r.expectNothingElse("v", open, known, resumed)
 		late, _ := r.watch("unknown", "")
 		expect(t, late, r.post("unknown", "hi"))
 	})
@@ -429,7 +425,7 @@ func TestRedisComesBackWithoutWhatItHeld(t *testing.T) {
 	defer func() { _ = client.Close() }()
 	// A failover to a replica that had received nothing, on a host whose clock is behind.
 	require.NoError(t, client.FlushAll(t.Context()).Err())
-	require.NoError(t, client.XAdd(t.Context(), &redis.XAddArgs{Stream: comment.HistoryKey("v"), ID: "1000-0", Values: []string{"c", `{"lost":"not"}`}}).Err())
+	require.NoError(t, client.XAdd(t.Context(), &redis.XAddArgs{Stream: r.poster.HistoryKey("v"), ID: "1000-0", Values: []string{"c", `{"lost":"not"}`}}).Err())
 	require.NoError(t, client.ClientKillByFilter(t.Context(), "TYPE", "pubsub").Err())
 	gap := s.Expect(t)
 	assert.Equal(t, servertest.Event{Type: "gap", ID: "1000-0", Data: `{"type":"gap","videoid":"v"}`}, gap)
@@ -441,7 +437,7 @@ func TestAResumeFromBeforeTheLossIsToldOfIt(t *testing.T) {
 		client := redis.NewClient(&redis.Options{Addr: server.Address})
 		defer func() { _ = client.Close() }()
 		for name, lose := range map[string]func(){
-			"expired": func() { require.NoError(t, client.Del(t.Context(), comment.HistoryKey("expired")).Err()) },
+			"expired": func() { require.NoError(t, client.Del(t.Context(), "comments:{video:expired}").Err()) },
 			"lost": func() {
 				server.Stop()
 				server.Start()
@@ -468,12 +464,16 @@ func TestCommentsArriveAlsoWhenTheirIDsGoBack(t *testing.T) {
 	client := redis.NewClient(&redis.Options{Addr: server.Address})
 	defer func() { _ = client.Close() }()
 	// The clock of the Redis that wrote this was ahead.
-	require.NoError(t, client.XAdd(t.Context(), &redis.XAddArgs{Stream: comment.HistoryKey("v"), ID: "9999999999999-0", Values: []string{"c", "{}"}}).Err())
+	require.NoError(t, client.XAdd(t.Context(), &redis.XAddArgs{Stream: r.poster.HistoryKey("v"), ID: "9999999999999-0", Values: []string{"c", "{}"}}).Err())
 	s, _ := r.watch("v", "")
 	require.NoError(t, client.FlushAll(t.Context()).Err())
-	r.post("v", "announced as lost")
+	back := r.post("v", "it comes after the gap, and is not lost in it")
 	assert.Equal(t, "gap", s.Expect(t).Type)
+	expect(t, s, back)
 	expect(t, s, r.posts("v", 3)...)
+	resumed, _ := r.watch("v", "", "Last-Event-ID", "9999999999999-0")
+	assert.Equal(t, "gap", resumed.Expect(t).Type)
+	expect(t, resumed, back)
 }
 
 func TestMoreIsFilledInThanTheBufferHolds(t *testing.T) {
@@ -491,7 +491,7 @@ func TestMoreIsFilledInThanTheBufferHolds(t *testing.T) {
 	require.NoError(t, client.ClientKillByFilter(t.Context(), "TYPE", "pubsub").Err())
 	missed := r.posts("whole", 50)
 	lost := r.posts("trimmed", 60)
-	require.NoError(t, client.XTrimMaxLen(t.Context(), comment.HistoryKey("trimmed"), 40).Err())
+	require.NoError(t, client.XTrimMaxLen(t.Context(), r.poster.HistoryKey("trimmed"), 40).Err())
 	allow("+subscribe")
 
 	expect(t, whole, missed...)
@@ -507,16 +507,16 @@ func TestAHistoryThatCannotBeReadHoldsUpNoOtherVideo(t *testing.T) {
 		})
 		client := redis.NewClient(&redis.Options{Addr: server.Address})
 		defer func() { _ = client.Close() }()
-		require.NoError(t, client.Set(t.Context(), comment.HistoryKey("bad"), "not a stream", 0).Err())
+		require.NoError(t, client.Set(t.Context(), r.poster.HistoryKey("bad"), "not a stream", 0).Err())
 		assert.Equal(t, 503, r.Status("/connect?userid=u&videoid=bad"))
 		good, _ := r.watch("good", "")
 		expect(t, good, r.posts("good", 3)...)
 
 		// More arrives for the bad one than is held back for it, and then its history can be read again.
 		for i := range 20 {
-			require.NoError(t, client.Publish(t.Context(), "video:bad", fmt.Sprintf("%d-0 {}", 1000+i)).Err())
+			require.NoError(t, client.Publish(t.Context(), r.poster.Channel("bad"), fmt.Sprintf("1 comment %d-0 0-0 {}", 1000+i)).Err())
 		}
-		require.NoError(t, client.Del(t.Context(), comment.HistoryKey("bad")).Err())
+		require.NoError(t, client.Del(t.Context(), r.poster.HistoryKey("bad")).Err())
 		posted := r.posts("bad", 5)
 		var s *servertest.Stream
 		require.Eventually(t, func() bool { return r.Status("/connect?userid=u&videoid=bad") == 200 }, 10*time.Second, 10*time.Millisecond)
@@ -642,7 +642,6 @@ func TestTheReadersFiguresAreTrue(t *testing.T) {
 		r := start(t, server, defaults)
 		for _, video := range []string{"v1", "v1", "v2"} {
 			s, _ := r.watch(video, "")
-			defer func() { expectQuiet(t, s) }()
 			if video == "v2" {
 				expect(t, s, r.posts("v2", 4)...)
 			}

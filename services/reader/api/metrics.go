@@ -31,8 +31,8 @@ func newMetrics(a *api) *metrics {
 		Name: "livecomments_reader_streams_ended_total", Help: "Streams that ended, by reason: left, lost, slow, lifetime or drain.",
 	}, []string{"reason"})
 	// A counter that is not there yet would hide its first event from rate().
-	for _, reason := range []string{"full", "draining", "redis"} {
-		m.refused.WithLabelValues(reason)
+	for _, r := range refusals {
+		m.refused.WithLabelValues(r.reason)
 	}
 	for _, reason := range fanout.Reasons {
 		m.ended[reason] = ended.WithLabelValues(string(reason))

@@ -16,7 +16,7 @@ import (
 
 // stream takes the connection from the HTTP server and hands it to the engine. leave is called when the stream has ended.
 func (a *api) stream(c *gin.Context, viewer request, position feed.Position, place fanout.Place, leave func()) {
-	opening := a.opening(c.Writer.Header(), viewer, position, place)
+	opening := a.opening(c, viewer, position, place)
 	connection, _, err := c.Writer.Hijack()
 	if err != nil {
 		leave()
@@ -29,20 +29,24 @@ func (a *api) stream(c *gin.Context, viewer request, position feed.Position, pla
 	})
 }
 
-// opening is what goes before the comments: the head of the answer, and the connected event with the position from which on
-// nothing is left out. The body has no length and no chunks: it ends with the connection, so that a comment costs no more
-// bytes than its frame.
-func (a *api) opening(header http.Header, viewer request, position feed.Position, place fanout.Place) []byte {
+// opening is the head of the answer, and the connected event with the position from which on nothing is left out.
+func (a *api) opening(c *gin.Context, viewer request, position feed.Position, place fanout.Place) fanout.Opening {
+	opening := fanout.Opening{Chunked: c.Request.ProtoAtLeast(1, 1)}
+	header := c.Writer.Header()
 	header.Set("Content-Type", "text/event-stream")
 	header.Set("Cache-Control", "no-store")
 	header.Set("X-Accel-Buffering", "no")
 	// A viewer whose stream ends comes back over a new connection, which a balancer can send to another reader.
 	header.Set("Connection", "close")
 	header.Set("Date", time.Now().UTC().Format(http.TimeFormat))
-	var opening bytes.Buffer
-	opening.WriteString("HTTP/1.1 200 OK\r\n")
-	_ = header.Write(&opening) // to memory
-	opening.WriteString("\r\n")
+	if opening.Chunked {
+		header.Set("Transfer-Encoding", "chunked")
+	}
+	var head bytes.Buffer
+	head.WriteString("HTTP/1.1 200 OK\r\n")
+	_ = header.Write(&head) // to memory
+	head.WriteString("\r\n")
+	opening.Head = head.Bytes()
 
 	var at *comment.ID
 	switch {
@@ -51,9 +55,9 @@ func (a *api) opening(header http.Header, viewer request, position feed.Position
 	case !place.Replay: // else the first of them tells the position
 		at = &place.At
 	}
-	opening.Write(event.Connected(viewer.UserID, viewer.VideoID, a.instance, at, a.retry()))
+	opening.Events = append(opening.Events, event.Connected(viewer.UserID, viewer.VideoID, a.instance, at, a.retry()))
 	if place.Gap {
-		opening.Write(event.Gap(viewer.VideoID, at))
+		opening.Events = append(opening.Events, event.Gap(viewer.VideoID, at))
 	}
-	return opening.Bytes()
+	return opening
 }

@@ -17,7 +17,9 @@ var Heartbeat = []byte(": heartbeat\n\n")
 // Comment carries one comment's JSON. A viewer's browser remembers the id and sends it as Last-Event-ID when it
 // connects again.
 func Comment(id comment.ID, data string) []byte {
-	// Our own JSON is one line; a line break from another publisher must not end the event early.
+	// Our own JSON is one line, with every character escaped that a client could take for its end. That of another publisher
+	// must not end the event early either.
+	data = comment.EscapeLineBreaks(data)
 	if strings.ContainsAny(data, "\r\n") {
 		data = strings.NewReplacer("\r\n", "\ndata: ", "\n", "\ndata: ", "\r", "\ndata: ").Replace(data)
 	}

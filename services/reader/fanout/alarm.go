@@ -78,9 +78,9 @@ func (w *writer) attend(s *stream) {
 	case s.look > 0 && w.now >= s.look:
 		w.inspect(s)
 	case s.ends > 0 && w.now >= s.ends && !s.ending:
-		w.bid(s)
+		w.askToReconnect(s)
 	case !s.waiting && w.now >= s.wrote+w.engine.options.Heartbeat:
-		s.rest = event.Heartbeat
+		s.rest = s.encode(event.Heartbeat)
 		w.visit(s)
 	}
 }
@@ -117,9 +117,9 @@ func (w *writer) inspect(s *stream) {
 	s.look = w.now + w.engine.options.WriteTimeout/2
 }
 
-// bid has s end with an event that asks the viewer to come back. What it has not been given by then it gets when it
+// askToReconnect has s end with an event that asks the viewer to come back. What it has not been given by then it gets when it
 // resumes.
-func (w *writer) bid(s *stream) {
+func (w *writer) askToReconnect(s *stream) {
 	if !s.waiting {
 		w.visit(s)
 	}
@@ -127,7 +127,10 @@ func (w *writer) bid(s *stream) {
 		return
 	}
 	s.ending = true
-	s.rest = slices.Concat(s.rest, event.Reconnect(string(s.reason), w.engine.options.Retry()))
+	s.rest = slices.Concat(s.rest, s.encode(event.Reconnect(string(s.reason), w.engine.options.Retry())))
+	if s.chunked {
+		s.rest = append(s.rest, lastChunk...)
+	}
 	if !s.waiting {
 		w.visit(s)
 	}

@@ -21,7 +21,7 @@ func BenchmarkDelivery(b *testing.B) {
 					h.ServeNowhere(topics[i].Newest())
 				}
 			}
-			frame, want := fanout.Frame{Bytes: make([]byte, 150)}, uint64(0)
+			frame, want := fanout.NewFrame(id(0), make([]byte, 150)), uint64(0)
 			for n := uint64(1); b.Loop(); n++ {
 				frame.ID = id(n)
 				for _, topic := range topics {
@@ -39,7 +39,7 @@ func BenchmarkDelivery(b *testing.B) {
 // What a comment costs that comes to a topic, before any writer looks at it.
 func BenchmarkPublish(b *testing.B) {
 	topic := fanout.NewTopic("v", fanout.Limits{Frames: 1000, Age: time.Minute}, id(0), nil, false)
-	frame := fanout.Frame{Bytes: make([]byte, 150)}
+	frame := fanout.NewFrame(id(0), make([]byte, 150))
 	b.ReportAllocs()
 	for n := uint64(1); b.Loop(); n++ {
 		frame.ID = id(n)

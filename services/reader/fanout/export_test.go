@@ -13,5 +13,5 @@ func (nowhere) close(bool)                  {}
 
 // ServeNowhere adds a stream whose viewer takes everything at no cost.
 func (e *Engine) ServeNowhere(place Place) {
-	e.serve(e.writerOf(place.topic), nowhere{}, place, []byte("hello"), func(Reason) {})
+	e.serve(e.writerOf(place.topic), nowhere{}, place, Opening{Head: []byte("hello")}, func(Reason) {})
 }

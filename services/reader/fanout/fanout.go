@@ -114,18 +114,32 @@ func (e *Engine) close() {
 	}
 }
 
+// Opening is what a stream begins with.
+type Opening struct {
+	// Head is that of the answer, Events are what comes before the comments.
+	Head   []byte
+	Events [][]byte
+	// Chunked says that the body is, as Head must say. Else it ends with the connection.
+	Chunked bool
+}
+
 // Serve makes connection a stream that starts with opening and goes on from place. The connection is the engine's from now
 // on. When the stream has ended, ended is called, by a writer, which must not be kept waiting.
-func (e *Engine) Serve(connection net.Conn, place Place, opening []byte, ended func(Reason)) {
+func (e *Engine) Serve(connection net.Conn, place Place, opening Opening, ended func(Reason)) {
 	w := e.writerOf(place.topic)
 	e.serve(w, newSocket(connection, w), place, opening, ended)
 }
 
-func (e *Engine) serve(w *writer, socket socket, place Place, opening []byte, ended func(Reason)) {
+func (e *Engine) serve(w *writer, socket socket, place Place, opening Opening, ended func(Reason)) {
 	e.open.Add(1)
-	w.join(&stream{
-		topic: place.topic, cursor: place.At, epoch: place.epoch, gap: place.Gap, rest: opening, socket: socket, ended: ended,
-	})
+	s := &stream{
+		topic: place.topic, cursor: place.At, epoch: place.epoch, gap: place.Gap, chunked: opening.Chunked, socket: socket, ended: ended,
+	}
+	s.rest = opening.Head
+	for _, event := range opening.Events {
+		s.rest = append(s.rest, s.encode(event)...)
+	}
+	w.join(s)
 }
 
 // writerOf is the writer for the next stream of a topic.

@@ -18,6 +18,7 @@ type stream struct {
 	// waiting is for the socket to become writable. ending says that the last event is in rest.
 	waiting, ending, closed bool
 	gap                     bool // the viewer begins with a gap
+	chunked                 bool // its body is
 	socket                  socket
 	// rest goes before the frames after the cursor: what is for this viewer only, and what was not taken of a frame.
 	rest  []byte
@@ -36,6 +37,14 @@ type stream struct {
 	ended     func(Reason)
 }
 
+// encode is an event for s alone.
+func (s *stream) encode(event []byte) []byte {
+	if s.chunked {
+		return chunk(event)
+	}
+	return event
+}
+
 // batchBytes is about how much is written at once. It is more than a viewer that keeps up ever has to get.
 const batchBytes = 64 << 10
 
@@ -43,6 +52,7 @@ const batchBytes = 64 << 10
 // for the next.
 type batch struct {
 	topic      *Topic
+	chunked    bool
 	epoch      int32
 	from, head comment.ID
 	frames     []Frame
@@ -104,7 +114,7 @@ func (w *writer) load(s *stream) []byte {
 	t, b := s.topic, &w.batch
 	if s.ending {
 		b.topic = nil
-		b.collect(s.rest, nil)
+		b.collect(s.rest, nil, s.chunked)
 		return b.bytes
 	}
 	t.mu.Lock()
@@ -112,22 +122,22 @@ func (w *writer) load(s *stream) []byte {
 	if s.epoch != t.epoch || t.floor.After(s.cursor) {
 		w.fallBehind(s)
 	}
-	if len(s.rest) == 0 && b.topic == t && b.epoch == t.epoch && b.from == s.cursor && b.head == t.head {
+	if len(s.rest) == 0 && b.topic == t && b.chunked == s.chunked && b.epoch == t.epoch && b.from == s.cursor && b.head == t.head {
 		return b.bytes
 	}
-	b.topic, b.epoch, b.from, b.head = t, t.epoch, s.cursor, t.head
+	b.topic, b.chunked, b.epoch, b.from, b.head = t, s.chunked, t.epoch, s.cursor, t.head
 	if len(s.rest) > 0 {
 		b.topic = nil // what is put together is for this stream only
 	}
-	b.collect(s.rest, t.after(s.cursor))
+	b.collect(s.rest, t.after(s.cursor), s.chunked)
 	return b.bytes
 }
 
 // collect puts together rest and frames, up to about batchBytes of them.
-func (b *batch) collect(rest []byte, frames []Frame) {
+func (b *batch) collect(rest []byte, frames []Frame, chunked bool) {
 	size, n := len(rest), 0
 	for n < len(frames) && size < batchBytes {
-		size += len(frames[n].Bytes)
+		size += len(frames[n].chunk)
 		n++
 	}
 	b.whole = n == len(frames)
@@ -136,11 +146,11 @@ func (b *batch) collect(rest []byte, frames []Frame) {
 	case n == 0:
 		b.bytes = rest
 	case n == 1 && len(rest) == 0:
-		b.bytes = frames[0].Bytes
+		b.bytes = frames[0].bytes(chunked)
 	default:
 		b.space = append(b.space[:0], rest...)
-		for _, frame := range b.frames {
-			b.space = append(b.space, frame.Bytes...)
+		for i := range b.frames {
+			b.space = append(b.space, b.frames[i].bytes(chunked)...)
 		}
 		b.bytes = b.space
 	}
@@ -164,10 +174,11 @@ func (w *writer) advance(s *stream, n int) {
 		} else {
 			comments++
 		}
-		if n < len(frame.Bytes) {
-			s.rest = frame.Bytes[n:]
+		bytes := frame.bytes(s.chunked)
+		if n < len(bytes) {
+			s.rest = bytes[n:]
 		}
-		n -= len(frame.Bytes)
+		n -= len(bytes)
 	}
 	w.count(comments, gaps)
 }
@@ -180,6 +191,6 @@ func (w *writer) fallBehind(s *stream) {
 		to = t.rewound
 	}
 	s.cursor, s.epoch = to, t.epoch
-	s.rest = slices.Concat(s.rest, event.Gap(t.video, &to))
+	s.rest = slices.Concat(s.rest, s.encode(event.Gap(t.video, &to)))
 	w.count(0, 1)
 }

@@ -13,12 +13,26 @@ import (
 
 // Frame is one event, encoded as it goes to every viewer.
 type Frame struct {
-	ID    comment.ID
-	Bytes []byte
+	ID comment.ID
 	// Gap marks an event that announces lost comments instead of bringing one.
 	Gap bool
 
-	came time.Time
+	chunk []byte
+	came  time.Time
+}
+
+// NewFrame makes a frame of an event.
+func NewFrame(id comment.ID, event []byte) Frame { return Frame{ID: id, chunk: chunk(event)} }
+
+// NewGap makes a frame of an event that announces lost comments.
+func NewGap(id comment.ID, event []byte) Frame { return Frame{ID: id, Gap: true, chunk: chunk(event)} }
+
+// bytes is what is written of the frame.
+func (f *Frame) bytes(chunked bool) []byte {
+	if chunked {
+		return f.chunk
+	}
+	return unchunk(f.chunk)
 }
 
 // Limits bound what a Topic keeps for viewers that are behind.
@@ -119,6 +133,19 @@ func (t *Topic) trim(now time.Time) {
 	}
 }
 
+// Holds reports whether a frame of that ID is kept.
+func (t *Topic) Holds(id comment.ID) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	_, found := t.find(id)
+	return found
+}
+
+// find is where the frame with that ID is, or would be. The caller holds t.mu.
+func (t *Topic) find(id comment.ID) (at int, found bool) {
+	return slices.BinarySearchFunc(t.frames, id, func(frame Frame, id comment.ID) int { return frame.ID.Compare(id) })
+}
+
 // Rewind makes head the newest frame although later ones were published: the history that those belonged to is lost, and
 // the ids of the next comments may be smaller. Every viewer is told of a gap.
 func (t *Topic) Rewind(head comment.ID) {
@@ -159,13 +186,34 @@ func (t *Topic) Newest() Place {
 }
 
 // After is the place of a viewer that has seen everything up to id. It is not ok where only the history can tell what came
-// next: id is none of the positions that the topic keeps. One between the floor and the first frame is not either: it comes
-// from a history that was lost or has expired.
+// next. An id that the topic would hold if there had been such a comment is from a history that was lost or has expired:
+// the viewer is told of a gap.
 func (t *Topic) After(id comment.ID) (place Place, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	kept := len(t.frames) > 0 && !t.frames[0].ID.After(id) && !id.After(t.head)
-	return t.place(id), kept || id == t.floor
+	if _, found := t.find(id); found || id == t.floor || id == t.head {
+		return t.place(id), true
+	}
+	if id.After(t.head) || t.floor.After(id) && !t.beginning {
+		return Place{}, false
+	}
+	return t.gap(id), true
+}
+
+// gap is the place of a viewer that is told of a gap after id. The caller holds t.mu.
+func (t *Topic) gap(id comment.ID) Place {
+	switch {
+	case t.floor.After(id):
+		id = t.floor
+	case id.After(t.head) && t.epoch > 0 && !t.floor.After(t.rewound):
+		// Its history was lost, and what has come since is not what it has seen.
+		id = t.rewound
+	case id.After(t.head):
+		id = t.head
+	}
+	place := t.place(id)
+	place.Gap = true
+	return place
 }
 
 // Last is the place of a viewer that wants the last n comments first. It is not ok where the topic holds fewer and the
@@ -230,16 +278,10 @@ func (t *Topic) Extend(epoch int32, history History) {
 func (t *Topic) Resume(id comment.ID, complete bool) Place {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	at := id
-	if t.floor.After(at) {
-		at, complete = t.floor, false
+	if !complete || t.floor.After(id) {
+		return t.gap(id)
 	}
-	if at.After(t.head) && !complete {
-		at = t.head
-	}
-	place := t.place(at)
-	place.Gap = !complete
-	return place
+	return t.place(id)
 }
 
 // after is the frames that are later than id.

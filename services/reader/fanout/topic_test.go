@@ -18,7 +18,7 @@ func id(n uint64) comment.ID { return comment.ID{Millis: n} }
 func frames(from, to uint64) []fanout.Frame {
 	var all []fanout.Frame
 	for n := from; n <= to; n++ {
-		all = append(all, fanout.Frame{ID: id(n), Bytes: fmt.Appendf(nil, "%d\n", n)})
+		all = append(all, fanout.NewFrame(id(n), fmt.Appendf(nil, "%d\n", n)))
 	}
 	return all
 }
@@ -35,6 +35,9 @@ func resumes(t *testing.T, topic *fanout.Topic, after uint64) string {
 	place, ok := topic.After(id(after))
 	if !ok {
 		return "ask the history"
+	}
+	if place.Gap {
+		return "gap " + given(t, place)
 	}
 	return given(t, place)
 }
@@ -54,12 +57,26 @@ func TestATopicKnowsFromWhereItCanResume(t *testing.T) {
 	afresh := newTopic(0)
 	afresh.Publish(frames(10, 11)...)
 	assert.Equal(t, "10 11", resumes(t, afresh, 0), "everything since its beginning is here")
-	assert.Equal(t, "ask the history", resumes(t, afresh, 5), "that was before its beginning")
+	assert.Equal(t, "gap 10 11", resumes(t, afresh, 5), "there was no such comment: its history is lost")
+	whole := fanout.NewTopic("v", limits, id(9), frames(10, 12), true)
+	assert.Equal(t, "gap 10 11 12", resumes(t, whole, 2), "the history holds nothing before these")
+}
+
+func TestAViewerWhoseHistoryWasLostGetsWhatCameSince(t *testing.T) {
+	topic := newTopic(100, frames(101, 103)...)
+	topic.Rewind(id(50))
+	topic.Publish(frames(51, 52)...)
+	assert.Equal(t, "gap 51 52", func() string { // it comes back with what it saw before the loss
+		place := topic.Resume(id(103), false)
+		require.True(t, place.Gap)
+		return "gap " + given(t, place)
+	}())
+	assert.Equal(t, "52", resumes(t, topic, 51))
 }
 
 func TestATopicGivesTheLastFramesFirst(t *testing.T) {
 	topic := newTopic(3, frames(4, 5)...)
-	topic.Publish(fanout.Frame{ID: id(6), Bytes: []byte("lost\n"), Gap: true})
+	topic.Publish(fanout.NewGap(id(6), []byte("lost\n")))
 	topic.Publish(frames(7, 8)...)
 	for n, want := range []string{"", "8", "7 8", "5 lost 7 8", "4 5 lost 7 8"} {
 		place, ok := topic.Last(n)

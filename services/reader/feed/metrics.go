@@ -6,7 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/livecomments/livecomments/services/shared/comment"
+	"github.com/livecomments/livecomments/services/shared/broker"
 )
 
 type metrics struct {
@@ -15,6 +15,9 @@ type metrics struct {
 	lag       prometheus.Histogram
 	connected prometheus.Gauge
 	topics    prometheus.GaugeFunc
+	holes     *prometheus.CounterVec
+	ignored   prometheus.Counter
+	malformed prometheus.CounterFunc
 	// Videos that may miss comments for now are in at least one of these.
 	unconfirmed, catching prometheus.GaugeFunc
 }
@@ -45,17 +48,35 @@ func newMetrics(f *Feed) *metrics {
 	m.catching = prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "livecomments_reader_catching_up_topics",
 		Help: "Videos whose history was not read since Redis last confirmed their subscription: their viewers wait for what they missed.",
-	}, func() float64 { f.mu.Lock(); defer f.mu.Unlock(); return float64(f.catching) })
+	}, func() float64 { return float64(f.catching.Load()) })
+	m.holes = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "livecomments_reader_holes_total",
+		Help: "Times that Redis had not delivered a message though it was connected, by how that was seen: by the predecessor that the next one names, or by a check of the history.",
+	}, []string{"seen"})
+	for _, how := range []string{"predecessor", "check"} {
+		m.holes.WithLabelValues(how)
+	}
+	m.ignored = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "livecomments_reader_messages_ignored_total",
+		Help: "Messages that were passed over because this version does not know their kind.",
+	})
+	m.malformed = prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "livecomments_reader_messages_malformed_total",
+		Help: "Messages that were passed over because they have not the form of one, or that of another version.",
+	}, func() float64 { return float64(f.subscription.Malformed()) })
 	return m
 }
 
-func (m *metrics) received(id comment.ID) {
+func (m *metrics) received(message broker.Message) {
 	m.total.Add(1)
-	//nolint:gosec // milliseconds since 1970 fit
-	m.lag.Observe(max(0, time.Since(time.UnixMilli(int64(id.Millis))).Seconds()))
+	m.lag.Observe(max(0, time.Since(message.ID.Time()).Seconds()))
+	if message.Kind != broker.Comment {
+		m.ignored.Inc()
+	}
 }
 
 // Register makes the feed's figures part of registry.
 func (f *Feed) Register(registry *prometheus.Registry) {
-	registry.MustRegister(f.metrics.messages, f.metrics.lag, f.metrics.connected, f.metrics.topics, f.metrics.unconfirmed, f.metrics.catching)
+	m := f.metrics
+	registry.MustRegister(m.messages, m.lag, m.connected, m.topics, m.unconfirmed, m.catching, m.holes, m.ignored, m.malformed)
 }

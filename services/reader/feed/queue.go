@@ -1,30 +1,36 @@
 package feed
 
-import "container/heap"
+import (
+	"container/heap"
+	"sync"
+)
 
-// behind is a topic whose history is to be read, because of one of Redis' confirmations.
+// behind is a topic whose history is to be read, and the generation in which that is so.
 type behind struct {
-	topic        *topic
-	confirmation int
-	first        bool // it has not been read yet, and viewers wait for their streams
-	viewers      int
-	arrival      int
+	topic      *topic
+	generation int
+	first      bool // it has not been read yet, and viewers wait for their streams
+	viewers    int64
+	arrival    int
 }
 
 // queue is the topics that are behind: first those for which viewers wait, then those that most viewers watch, and as they
-// came where these are equal.
+// came where these are equal. It is safe for concurrent use.
 type queue struct {
-	waiting  []behind
+	mu       sync.Mutex // taken after a topic's
+	waiting  waiting
 	arrivals int
 }
 
-// Len, Less, Swap, Push and Pop are for package heap.
-func (q *queue) Len() int      { return len(q.waiting) }
-func (q *queue) Swap(i, j int) { q.waiting[i], q.waiting[j] = q.waiting[j], q.waiting[i] }
-func (q *queue) Push(x any)    { q.waiting = append(q.waiting, x.(behind)) } //nolint:forcetypeassert // heap.Push gives what it was given
+// waiting is a heap.
+type waiting []behind
 
-func (q *queue) Less(i, j int) bool {
-	a, b := q.waiting[i], q.waiting[j]
+func (w waiting) Len() int      { return len(w) }
+func (w waiting) Swap(i, j int) { w[i], w[j] = w[j], w[i] }
+func (w *waiting) Push(x any)   { *w = append(*w, x.(behind)) } //nolint:forcetypeassert // heap.Push gives what it was given
+
+func (w waiting) Less(i, j int) bool {
+	a, b := w[i], w[j]
 	switch {
 	case a.first != b.first:
 		return a.first
@@ -34,24 +40,28 @@ func (q *queue) Less(i, j int) bool {
 	return a.arrival < b.arrival
 }
 
-func (q *queue) Pop() any {
-	last := len(q.waiting) - 1
-	popped := q.waiting[last]
-	q.waiting[last] = behind{}
-	q.waiting = q.waiting[:last]
+func (w *waiting) Pop() any {
+	last := len(*w) - 1
+	popped := (*w)[last]
+	(*w)[last] = behind{}
+	*w = (*w)[:last]
 	return popped
 }
 
-// add puts t into the queue.
-func (q *queue) add(t *topic, confirmation int) {
+// add puts t into the queue. The caller holds t.mu.
+func (q *queue) add(t *topic) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	q.arrivals++
-	heap.Push(q, behind{t, confirmation, t.fanout == nil, t.viewers, q.arrivals})
+	heap.Push(&q.waiting, behind{t, t.generation, t.ring == nil, t.viewers.Load(), q.arrivals})
 }
 
 // next takes the one whose turn it is out of the queue.
 func (q *queue) next() (behind, bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	if len(q.waiting) == 0 {
 		return behind{}, false
 	}
-	return heap.Pop(q).(behind), true //nolint:forcetypeassert // nothing else is in it
+	return heap.Pop(&q.waiting).(behind), true //nolint:forcetypeassert // nothing else is in it
 }

@@ -11,15 +11,22 @@ import (
 func TestVideosAreCaughtUpWithInTheOrderOfThoseWhoWait(t *testing.T) {
 	known := &fanout.Topic{}
 	var q queue
-	for _, t := range []*topic{
-		{video: "nobody watches it any more", fanout: known},
-		{video: "a few watch", viewers: 3, fanout: known},
-		{video: "many watch", viewers: 5000, fanout: known},
-		{video: "its first viewer waits", viewers: 1},
-		{video: "a few watch too", viewers: 3, fanout: known},
-		{video: "its first viewers wait", viewers: 2},
+	for _, one := range []struct {
+		video   string
+		viewers int64
+		ring    ring
+	}{
+		{"nobody watches it any more", 0, known},
+		{"a few watch", 3, known},
+		{"many watch", 5000, known},
+		{"its first viewer waits", 1, nil},
+		{"a few watch too", 3, known},
+		{"its first viewers wait", 2, nil},
 	} {
-		q.add(t, 1)
+		t := newTopic(one.video, 10, nil)
+		t.viewers.Store(one.viewers)
+		t.ring = one.ring
+		q.add(t)
 	}
 	var order []string
 	for next, ok := q.next(); ok; next, ok = q.next() {

@@ -1,98 +1,46 @@
 // Package broker is the way to Redis: it publishes comments, subscribes to the videos' channels and reads their
 // recent past.
 //
-// A video has a Pub/Sub channel, over which its comments are delivered, and a stream, which holds the recent ones.
+// A video has a Pub/Sub channel, over which its messages are delivered, and a stream, which holds the recent ones.
 // One script appends to the stream and publishes, so that the order of the ids is the order of delivery:
 //
-//	Publish ── script ──┬── XADD    comments:{video:v}  ──► History
-//	                    └── PUBLISH video:v "<id> <json>" ──► Subscription
+//	Publish ── script ──┬── XADD    comments:{video:v}  ──► History, Heads
+//	                    └── PUBLISH video:v             ──► Subscription
+//
+// Each message names its predecessor, so that a receiver sees when one is missing.
 package broker
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/logging"
-	"github.com/redis/go-redis/v9/maintnotifications"
 	"go.uber.org/zap"
 
 	"github.com/livecomments/livecomments/services/shared/comment"
-	"github.com/livecomments/livecomments/services/shared/config"
 )
 
 // ErrUnavailable says that Redis did not take or give what was asked of it: it is down, still loading, read-only, full
 // or out of reach. The cause is wrapped beside it.
 var ErrUnavailable = errors.New("redis is unavailable")
 
-// Config says where Redis is and how much of the past it keeps.
-type Config struct {
-	RedisURL      string        `env:"REDIS_URL" help:"Redis to use, as redis://user:password@host:port/db, rediss:// for TLS. Comes before REDIS_HOST."`
-	RedisHost     string        `env:"REDIS_HOST" default:"localhost" help:"Redis to use when REDIS_URL is not set: a host or host:port."`
-	RedisPassword string        `env:"REDIS_PASSWORD" help:"Password, where the URL carries none."`
-	HistoryLength int           `env:"HISTORY_LENGTH" default:"1000" validate:"min=1,max=100000" help:"Comments of a video that its history keeps, approximately."`
-	HistoryTTL    time.Duration `env:"HISTORY_TTL" default:"24h" validate:"min=1s" help:"A video's history is dropped this long after its last comment."`
-}
-
-func (c Config) options() (*redis.Options, error) {
-	var options *redis.Options
-	if c.RedisURL != "" {
-		parsed, err := redis.ParseURL(c.RedisURL)
-		if err != nil {
-			// The error of the URL parser repeats the URL, and so the password in it.
-			return nil, config.Errorf("REDIS_URL is not of the form redis://user:password@host:port/db")
-		}
-		options = parsed
-	} else {
-		address := c.RedisHost
-		if !strings.Contains(address, ":") {
-			address = net.JoinHostPort(address, "6379")
-		}
-		host, port, err := net.SplitHostPort(address)
-		number, errPort := strconv.ParseUint(port, 10, 16)
-		if err != nil || errPort != nil || number == 0 || host == "" {
-			return nil, config.Errorf("REDIS_HOST=%s is not of the form host or host:port", c.RedisHost)
-		}
-		options = &redis.Options{Addr: address}
-	}
-	if options.Password == "" {
-		options.Password = c.RedisPassword
-	}
-	// A publish whose answer got lost may have happened: sent again by the library, the comment would appear twice.
-	options.MaxRetries = -1
-	options.DialerRetries = 1
-	options.DialTimeout = 2 * time.Second
-	options.ReadTimeout = 3 * time.Second
-	options.WriteTimeout = 3 * time.Second
-	options.ContextTimeoutEnabled = true
-	// Dead peers that send no FIN are noticed by the kernel; the default of five minutes is longer than any viewer waits.
-	dialer := net.Dialer{Timeout: options.DialTimeout, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 3}}
-	if options.TLSConfig == nil {
-		options.Dialer = func(ctx context.Context, network, address string) (net.Conn, error) {
-			connection, err := dialer.DialContext(ctx, network, address)
-			if err != nil {
-				return nil, err
-			}
-			return hush(connection), nil
-		}
-	}
-	options.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-	return options, nil
-}
+// ErrForbidden says that Redis answers and does not let this user do what was asked. It wraps [ErrUnavailable], and the cause
+// is wrapped beside it.
+var ErrForbidden = fmt.Errorf("%w: it does not permit this user what is needed", ErrUnavailable)
 
 // Broker is a connection pool to one Redis. It is safe for concurrent use.
 type Broker struct {
 	redis  *redis.Client
+	names  names
 	cfg    Config
 	log    *zap.Logger
 	target string
+	rights rights
 }
 
 // Open prepares the way to Redis; it does not connect. The error names the setting that is wrong.
@@ -101,8 +49,12 @@ func Open(cfg Config, log *zap.Logger) (*Broker, error) {
 	if err != nil {
 		return nil, err
 	}
+	names, err := newNames(cfg.RedisPrefix, strconv.Itoa(options.DB))
+	if err != nil {
+		return nil, err
+	}
 	silenceLibrary()
-	return &Broker{redis: redis.NewClient(options), cfg: cfg, log: log, target: options.Addr}, nil
+	return &Broker{redis: redis.NewClient(options), names: names, cfg: cfg, log: log, target: options.Addr}, nil
 }
 
 // silenceLibrary turns off the log that go-redis writes to standard error on its own: what it says of lost connections is
@@ -112,17 +64,102 @@ var silenceLibrary = sync.OnceFunc(logging.Disable)
 // Close gives the connections up.
 func (b *Broker) Close() error { return b.redis.Close() }
 
-// Await returns when Redis has answered for the first time, or with the error of ctx. While it waits it says so.
-func (b *Broker) Await(ctx context.Context) error {
+// Channel is the name of a video's Pub/Sub channel, HistoryKey that of its stream.
+func (b *Broker) Channel(videoID string) string { return b.names.channel(videoID) }
+
+// HistoryKey is the name of a video's stream.
+func (b *Broker) HistoryKey(videoID string) string { return b.names.history(videoID) }
+
+// publish stores and publishes in one step. What cannot be published is not stored: Redis undoes nothing when a script
+// fails, so the script does. KEYS: the history. ARGV: version, kind, data, the channel, the history's length, its time to
+// live in milliseconds, and whether to undo it all in any case.
+var publish = redis.NewScript(`
+local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
+local previous = last and last[1] or '0-0'
+local id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[5], '*', 'v', ARGV[1], 'k', ARGV[2], 'p', previous, 'd', ARGV[3])
+local function failed(answer) return type(answer) == 'table' and answer.err end
+local answer = redis.pcall('PEXPIRE', KEYS[1], ARGV[6])
+if not failed(answer) then
+  answer = redis.pcall('PUBLISH', ARGV[4], ARGV[1] .. ' ' .. ARGV[2] .. ' ' .. id .. ' ' .. previous .. ' ' .. ARGV[3])
+end
+if failed(answer) or ARGV[7] then
+  redis.call('XDEL', KEYS[1], id)
+  if not last then redis.call('DEL', KEYS[1]) end
+end
+return failed(answer) and answer or id`)
+
+// Publish stores c in its video's history and publishes it to whoever is subscribed. It returns c with its ID. After an
+// error, which wraps [ErrUnavailable], the comment may nonetheless have been stored where the answer was lost. Where Redis
+// has answered that it will not, as with [ErrForbidden], it is not stored.
+func (b *Broker) Publish(ctx context.Context, c comment.Comment) (comment.Comment, error) {
+	c.ID = comment.ID{}
+	data, err := c.Encode()
+	if err != nil {
+		return c, err
+	}
+	answer, err := b.publish(ctx, c.VideoID, data).Text()
+	if err != nil {
+		return c, b.unavailable(err)
+	}
+	b.rights.granted()
+	c.ID, err = comment.ParseID(answer)
+	return c, err
+}
+
+func (b *Broker) publish(ctx context.Context, video, data string, undo ...any) *redis.Cmd {
+	arguments := []any{version, string(Comment), data, b.names.channel(video), b.cfg.HistoryLength, b.cfg.HistoryTTL.Milliseconds()}
+	return publish.Run(ctx, b.redis, []string{b.names.history(video)}, append(arguments, undo...)...)
+}
+
+// Topics counts the channels that somebody is subscribed to, exactly, and names up to most of them with the number of
+// readers subscribed to each.
+func (b *Broker) Topics(ctx context.Context, most int) (count int, subscribers map[string]int64, err error) {
+	channels, err := b.redis.PubSubChannels(ctx, b.names.channels()).Result()
+	if err != nil {
+		return 0, nil, b.unavailable(err)
+	}
+	subscribers = map[string]int64{}
+	if len(channels) == 0 {
+		return 0, subscribers, nil
+	}
+	numbers, err := b.redis.PubSubNumSub(ctx, channels[:min(most, len(channels))]...).Result()
+	if err != nil {
+		return 0, nil, b.unavailable(err)
+	}
+	for channel, n := range numbers {
+		subscribers[b.names.video(channel)] = n
+	}
+	return len(channels), subscribers, nil
+}
+
+// unavailable is the error for what Redis, or the way to it, has answered.
+func (b *Broker) unavailable(err error) error {
+	if forbidden(err) {
+		b.rights.refused()
+		return fmt.Errorf("%w: %w", ErrForbidden, err)
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+}
+
+// Await returns when Redis has answered for the first time and permits what use needs, or with the error of ctx. While it
+// waits it says so, less and less often, in the log and to tell, which may be nil.
+func (b *Broker) Await(ctx context.Context, use Use, tell func(reason string)) error {
 	const pause, every = 250 * time.Millisecond, 20
 	for attempt := 0; ; attempt++ {
-		err := b.redis.Ping(ctx).Err()
+		err := b.check(ctx, use)
 		if err == nil {
+			b.rights.granted()
 			b.log.Info("Redis answers", zap.String("redis", b.target))
 			return nil
 		}
-		if attempt%every == 0 && ctx.Err() == nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if attempt%every == 0 {
 			b.log.Warn("waiting for Redis", zap.String("redis", b.target), zap.Error(err))
+		}
+		if tell != nil {
+			tell(waiting(err))
 		}
 		select {
 		case <-ctx.Done():
@@ -132,50 +169,9 @@ func (b *Broker) Await(ctx context.Context) error {
 	}
 }
 
-// publish stores and publishes in one step. The first entry of a history is marked, so that a reader can tell whether
-// what is left of it begins at its beginning. KEYS: the history. ARGV: the comment's JSON, the channel, the history's
-// length and its time to live in milliseconds.
-var publish = redis.NewScript(`
-local first = redis.call('EXISTS', KEYS[1]) == 0 and '1' or '0'
-local id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[3], '*', 'c', ARGV[1], 'first', first)
-redis.call('PEXPIRE', KEYS[1], ARGV[4])
-redis.call('PUBLISH', ARGV[2], id .. ' ' .. ARGV[1])
-return id`)
-
-// Publish stores c in its video's history and publishes it to whoever is subscribed. It returns c with its ID. After an
-// error, which wraps [ErrUnavailable], the comment may nonetheless have been stored: its answer can have been lost.
-func (b *Broker) Publish(ctx context.Context, c comment.Comment) (comment.Comment, error) {
-	c.ID = comment.ID{}
-	data, err := json.Marshal(c)
-	if err != nil {
-		return c, err
+func waiting(err error) string {
+	if errors.Is(err, ErrForbidden) {
+		return "waiting for Redis, which does not permit what is needed; the log says why"
 	}
-	answer, err := publish.Run(ctx, b.redis, []string{comment.HistoryKey(c.VideoID)},
-		data, comment.Channel(c.VideoID), b.cfg.HistoryLength, b.cfg.HistoryTTL.Milliseconds()).Text()
-	if err != nil {
-		return c, fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	c.ID, err = comment.ParseID(answer)
-	return c, err
-}
-
-// Topics counts the channels that somebody is subscribed to, exactly, and names up to most of them with the number of
-// readers subscribed to each.
-func (b *Broker) Topics(ctx context.Context, most int) (count int, subscribers map[string]int64, err error) {
-	channels, err := b.redis.PubSubChannels(ctx, comment.ChannelPattern).Result()
-	if err != nil {
-		return 0, nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	subscribers = map[string]int64{}
-	if len(channels) == 0 {
-		return 0, subscribers, nil
-	}
-	numbers, err := b.redis.PubSubNumSub(ctx, channels[:min(most, len(channels))]...).Result()
-	if err != nil {
-		return 0, nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	for channel, n := range numbers {
-		subscribers[comment.VideoOfChannel(channel)] = n
-	}
-	return len(channels), subscribers, nil
+	return "waiting for Redis"
 }

@@ -155,10 +155,14 @@ func TestAPublishedCommentHasTheFormOfTheContract(t *testing.T) {
 		message, err := pubsub.ReceiveMessage(t.Context())
 		require.NoError(t, err)
 		want := `{"userid":"u","videoid":"v","comment":"hi","timestamp":"2023-11-14T22:13:20Z"}`
-		assert.Equal(t, id.String()+" "+want, message.Payload)
+		assert.Equal(t, "1 comment "+id.String()+" 0-0 "+want, message.Payload)
 		entries, err := client.XRange(t.Context(), "comments:{video:v}", "-", "+").Result()
 		require.NoError(t, err)
-		assert.Equal(t, []redis.XMessage{{ID: id.String(), Values: map[string]any{"c": want, "first": "1"}}}, entries)
+		assert.Equal(t, []redis.XMessage{{ID: id.String(), Values: map[string]any{"v": "1", "k": "comment", "p": "0-0", "d": want}}}, entries)
+		second := post(t, b, "v", "again")
+		message, err = pubsub.ReceiveMessage(t.Context())
+		require.NoError(t, err)
+		assert.Contains(t, message.Payload, "1 comment "+second.String()+" "+id.String()+" {", "each names its predecessor")
 		ttl, err := client.PTTL(t.Context(), "comments:{video:v}").Result()
 		require.NoError(t, err)
 		assert.InDelta(t, time.Hour.Seconds(), ttl.Seconds(), 60)
@@ -179,7 +183,7 @@ func TestHistorySaysWhetherAnythingIsMissing(t *testing.T) {
 		for i := range length + 10 {
 			long = append(long, post(t, b, "long", fmt.Sprint(i)))
 		}
-		require.NoError(t, client.XTrimMaxLen(t.Context(), comment.HistoryKey("long"), length).Err())
+		require.NoError(t, client.XTrimMaxLen(t.Context(), b.HistoryKey("long"), length).Err())
 		last := long[len(long)-1]
 		future := comment.ID{Millis: last.Millis + 1_000_000}
 

@@ -3,90 +3,117 @@ package broker
 import (
 	"context"
 	"errors"
-	"strings"
+	"math/bits"
 	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
-
-	"github.com/livecomments/livecomments/services/shared/comment"
 )
 
 const (
 	// subscribeBatch bounds the channels in one SUBSCRIBE or UNSUBSCRIBE, so that its confirmations, one a channel, do not hold
 	// deliveries up.
 	subscribeBatch = 1000
-	// subscribePause is the time between two commands, in which what came meanwhile gathers to be one.
+	// subscribePause is the time between two commands, in which changes gather to be one.
 	subscribePause = 2 * time.Millisecond
 	// failurePause is the time before a command that could not be sent is sent again.
 	failurePause = 250 * time.Millisecond
 	// pingAfter is how long the connection may be silent before it is asked; after two and a half times that it is dead.
 	pingAfter = 5 * time.Second
-	// retryMost is the longest pause between attempts to connect. A connection that has held for stable begins the
-	// pauses afresh: one that Redis cuts again and again, because we are too slow, must not be replaced in a tight loop.
-	retryMost, stable = time.Second, 10 * time.Second
+	// retryMost is the longest pause between attempts to connect, forbiddenMost that between attempts which Redis answers with a
+	// refusal. A connection that has held for stable begins the pauses afresh: one that Redis cuts again and again, because we
+	// are too slow, must not be replaced in a tight loop.
+	retryMost, forbiddenMost, stable = time.Second, 5 * time.Second, 10 * time.Second
+)
+
+// health is whether a connection delivers.
+type health int
+
+const (
+	// unknown is before the first answer.
+	unknown health = iota
+	// connected is while Redis answers.
+	connected
+	// interrupted is while it does not answer.
+	interrupted
+	// refused is while it answers, but not as asked. Where there are channels, only a confirmation ends it: a user without the
+	// right to subscribe is answered to a ping.
+	refused
 )
 
 // connection is one of those of a Subscription, with the channels that are on it.
 type connection struct {
 	redis        *redis.Client
 	log          *zap.Logger
+	rights       *rights
 	subscription *Subscription
 	pingAfter    time.Duration
 
-	// These are receive's own.
-	connected bool
-	since     time.Time     // when it last became connected
-	said      bool          // that it is not
-	pause     time.Duration // before the next attempt
+	// These belong to receive alone.
+	health   health
+	since    time.Time     // when it last became connected
+	pause    time.Duration // before the next attempt
+	failures uint          // attempts since it was connected
 
-	mu      sync.Mutex
-	wanted  map[string]struct{}
-	changed map[string]struct{} // channels of which Redis must be told whether they are wanted
-	// unconfirmed holds the channels of which Redis has not confirmed on this connection what is wanted, and for how many
-	// checks. Of those in told it has yet to answer a command, and gets none before: so a confirmation is always that of the
-	// latest.
-	unconfirmed map[string]int
-	told        map[string]struct{}
-	wake        chan struct{}
-	heard       time.Time // when anything last came from Redis
+	mu       sync.Mutex // taken last: under Subscription.mu, and with nothing under it
+	channels map[string]*channel
+	wanted   int        // channels that are
+	outbox   []*channel // those that have become pending, some more than once
+	wake     chan struct{}
+	received time.Time // when anything last came from Redis
+	renew    chan struct{}
 }
 
-func (c *connection) change(channel string, want bool) {
-	c.mu.Lock()
-	if want {
-		c.wanted[channel] = struct{}{}
-	} else {
-		delete(c.wanted, channel)
+func newConnection(s *Subscription, b *Broker, number int) *connection {
+	return &connection{
+		redis: b.redis, log: b.log.With(zap.Int("connection", number)), rights: &b.rights, subscription: s, pingAfter: pingAfter,
+		channels: map[string]*channel{}, wake: make(chan struct{}, 1), renew: make(chan struct{}, 1),
 	}
-	c.changed[channel] = struct{}{}
-	c.unconfirmed[channel] = 0
-	c.mu.Unlock()
-	c.awake()
+}
+
+func (c *connection) change(name string, wanted bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ch := c.channels[name]
+	if ch == nil {
+		ch = &channel{name: name}
+		c.channels[name] = ch
+	}
+	if ch.wanted != wanted {
+		c.wanted += map[bool]int{true: 1, false: -1}[wanted]
+	}
+	ch.change(wanted)
+	c.dispatch(ch)
+}
+
+// dispatch has a pending channel's command sent. The caller holds c.mu.
+func (c *connection) dispatch(ch *channel) {
+	if ch.state == pending {
+		c.outbox = append(c.outbox, ch)
+		c.awake()
+	}
 }
 
 // has reports whether the channel is on this connection, or may still be.
-func (c *connection) has(channel string) bool {
+func (c *connection) has(name string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_, wanted := c.wanted[channel]
-	_, unconfirmed := c.unconfirmed[channel]
-	return wanted || unconfirmed
+	return c.channels[name] != nil
 }
 
 func (c *connection) load() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.wanted)
+	return c.wanted
 }
 
-// unheard is how many channels are wanted that Redis has not confirmed.
-func (c *connection) unheard() (count int) {
+// unconfirmedCount is how many channels are wanted that Redis has not confirmed.
+func (c *connection) unconfirmedCount() (count int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for channel := range c.unconfirmed {
-		if _, wanted := c.wanted[channel]; wanted {
+	for _, ch := range c.channels {
+		if ch.wanted && ch.state != confirmed {
 			count++
 		}
 	}
@@ -111,24 +138,14 @@ func (c *connection) run(ctx context.Context) {
 	}
 }
 
-// session is the life of one go-redis PubSub. That reconnects and resubscribes by itself when its connection breaks; a
-// connection that is open and dead, or on which Redis refuses, ends the session.
+// session is the life of one go-redis PubSub. That reconnects and resubscribes by itself when its connection breaks. A
+// connection that is open and dead, that does not deliver, or on which Redis refuses, ends the session.
 func (c *connection) session(ctx context.Context) {
 	pubsub := c.redis.Subscribe(ctx)
 	ctx, cancel := context.WithCancel(ctx)
 	var tasks sync.WaitGroup
-	c.mu.Lock()
-	// Redis knows of nothing yet, and so need not be told of what was given up.
-	clear(c.changed)
-	clear(c.unconfirmed)
-	clear(c.told)
-	for channel := range c.wanted {
-		c.changed[channel] = struct{}{}
-		c.unconfirmed[channel] = 0
-	}
-	c.heard = time.Now()
-	c.mu.Unlock()
-	tasks.Go(func() { c.tell(ctx, pubsub) })
+	c.begin()
+	tasks.Go(func() { c.send(ctx, pubsub) })
 	tasks.Go(func() {
 		c.watch(ctx, pubsub)
 		// Receive does not look at its context; closing the connection is what ends it.
@@ -139,6 +156,25 @@ func (c *connection) session(ctx context.Context) {
 	tasks.Wait()
 }
 
+// begin makes every wanted channel pending. Redis knows of nothing yet, and so need not be told of what was given up.
+func (c *connection) begin() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.received, c.outbox = time.Now(), nil
+	select {
+	case <-c.renew:
+	default:
+	}
+	for name, ch := range c.channels {
+		if !ch.wanted {
+			delete(c.channels, name)
+			continue
+		}
+		*ch = channel{name: name, wanted: true}
+		c.dispatch(ch)
+	}
+}
+
 func (c *connection) receive(ctx context.Context, pubsub *redis.PubSub) {
 	for ctx.Err() == nil {
 		event, err := pubsub.Receive(ctx)
@@ -146,88 +182,104 @@ func (c *connection) receive(ctx context.Context, pubsub *redis.PubSub) {
 			return
 		}
 		if err == nil {
-			c.up()
-			c.dispatch(event)
-			c.hear(event) // after the handler has, so that a video always counts as unconfirmed or as the handler's
+			c.deliver(event)
 			continue
 		}
-		c.down(err)
+		pause := c.down(err)
 		if errors.Is(err, redis.ErrClosed) {
 			return
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(c.pause):
+		case <-time.After(pause):
 		}
-		c.pause = min(retryMost, c.pause*2+50*time.Millisecond)
-		var refusal redis.Error
-		if errors.As(err, &refusal) {
-			// Redis answers, but not as asked: without the rights to subscribe, say. The library takes its channels for
-			// subscribed to all the same, so they must be asked for on another connection.
+		if c.health == refused {
+			// The library takes its channels for subscribed to all the same, so they must be asked for on another connection.
 			return
 		}
 	}
 }
 
+// deliver hands an event to the handler, and then notes it: a video always counts as unconfirmed here or as the handler's.
+func (c *connection) deliver(event any) {
+	c.up(event)
+	switch event := event.(type) {
+	case *redis.Message:
+		message, err := parseMessage(event.Payload)
+		if err != nil {
+			c.subscription.malformed.Add(1)
+			c.log.Debug("passed over a message", zap.String("channel", event.Channel), zap.Error(err))
+			break
+		}
+		c.subscription.handler.Received(c.subscription.names.video(event.Channel), message)
+	case *redis.Subscription:
+		if event.Kind == "subscribe" {
+			c.subscription.handler.Subscribed(c.subscription.names.video(event.Channel))
+		}
+	}
+	c.note(event)
+}
+
 // up notes that Redis answers.
-func (c *connection) up() {
-	if c.connected {
+func (c *connection) up(event any) {
+	if c.health == connected {
 		return
 	}
-	again := c.said
-	c.connected, c.said, c.since = true, false, time.Now()
+	if _, confirms := event.(*redis.Subscription); c.health == refused && !confirms && c.load() > 0 {
+		return
+	}
+	again := c.health != unknown
+	c.health, c.since, c.failures = connected, time.Now(), 0
+	c.rights.granted()
 	c.log.Info("subscription connected")
 	c.subscription.up(again)
 }
 
-// down notes that it does not, and says so once.
-func (c *connection) down(err error) {
-	if !c.said {
-		c.said = true
-		c.log.Warn("subscription interrupted", zap.Error(err))
+// down notes that Redis does not answer, or not as asked, and returns how long to wait before the next attempt. What goes on
+// is logged after 1, 2, 4, 8, … attempts.
+func (c *connection) down(err error) (pause time.Duration) {
+	before, most := c.health, retryMost
+	var refusal redis.Error
+	if errors.As(err, &refusal) {
+		c.health = refused
+	} else if before != refused {
+		c.health = interrupted
+	}
+	if forbidden(err) {
+		c.rights.refused()
+		most = forbiddenMost
+	}
+	if c.failures++; bits.OnesCount(c.failures) == 1 {
+		c.log.Warn("subscription interrupted", zap.Error(err), zap.Uint("attempts", c.failures))
+	}
+	if before == connected || before == unknown {
 		c.subscription.down(err)
 	}
-	if !c.connected {
-		return
-	}
-	c.connected = false
-	if time.Since(c.since) > stable {
-		c.pause = 0
-	}
-	c.interrupt()
-}
-
-func (c *connection) dispatch(event any) {
-	switch event := event.(type) {
-	case *redis.Message:
-		id, data, _ := strings.Cut(event.Payload, " ")
-		parsed, err := comment.ParseID(id)
-		if err != nil {
-			c.log.Warn("ignored a message that is not a comment", zap.String("channel", event.Channel), zap.Error(err))
-			return
-		}
-		c.subscription.handler.Received(comment.VideoOfChannel(event.Channel), Message{parsed, data})
-	case *redis.Subscription:
-		if event.Kind == "subscribe" {
-			c.subscription.handler.Subscribed(comment.VideoOfChannel(event.Channel))
+	if before == connected {
+		c.interrupt()
+		if time.Since(c.since) > stable {
+			c.pause = 0
 		}
 	}
+	pause = c.pause
+	c.pause = min(most, c.pause*2+50*time.Millisecond)
+	return pause
 }
 
-// tell brings Redis' view of the set in line with ours, many channels a command.
-func (c *connection) tell(ctx context.Context, pubsub *redis.PubSub) {
+// send brings Redis' view of the set in line with ours, many channels a command.
+func (c *connection) send(ctx context.Context, pubsub *redis.PubSub) {
 	// The answer shows that Redis is there, also while there is no video to subscribe to.
 	_ = pubsub.Ping(ctx)
 	for {
-		add, remove := c.takeChanges()
+		add, remove := c.takeOutbox()
 		pause := subscribePause
 		if len(remove) > 0 && pubsub.Unsubscribe(ctx, remove...) != nil {
-			c.retell(remove)
+			c.resend(remove)
 			pause = failurePause
 		}
 		if len(add) > 0 && pubsub.Subscribe(ctx, add...) != nil {
-			// pubsub may have connected again without these channels, so they are told once more.
-			c.retell(add)
+			// pubsub may have connected again without these channels, so their command is sent once more.
+			c.resend(add)
 			pause = failurePause
 		}
 		if len(add)+len(remove) > 0 {
@@ -246,44 +298,51 @@ func (c *connection) tell(ctx context.Context, pubsub *redis.PubSub) {
 	}
 }
 
-func (c *connection) retell(channels []string) {
+func (c *connection) resend(names []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, channel := range channels {
-		delete(c.told, channel)
-		c.changed[channel] = struct{}{}
+	for _, name := range names {
+		if ch := c.channels[name]; ch != nil {
+			ch.fail()
+			c.dispatch(ch)
+		}
 	}
 }
 
-func (c *connection) takeChanges() (add, remove []string) {
+// takeOutbox takes the channels of the next commands.
+func (c *connection) takeOutbox() (add, remove []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for channel := range c.changed {
-		if _, told := c.told[channel]; told {
-			continue
+	for len(c.outbox) > 0 && len(add) < subscribeBatch && len(remove) < subscribeBatch {
+		ch := c.outbox[0]
+		c.outbox = c.outbox[1:]
+		if ch.state != pending || c.channels[ch.name] != ch {
+			continue // it stood there twice
 		}
-		c.told[channel] = struct{}{}
-		if _, wanted := c.wanted[channel]; wanted {
-			add = append(add, channel)
+		ch.send()
+		if ch.wanted {
+			add = append(add, ch.name)
 		} else {
-			remove = append(remove, channel)
+			remove = append(remove, ch.name)
 		}
-		delete(c.changed, channel)
-		if len(add) == subscribeBatch || len(remove) == subscribeBatch {
-			break
-		}
+	}
+	if len(c.outbox) == 0 {
+		c.outbox = nil
 	}
 	return add, remove
 }
 
-// watch returns when ctx ends or the connection, though open, has stopped answering. Meanwhile it tells again of
-// channels that Redis does not confirm, so that no video stays silent unnoticed.
+// watch returns when ctx ends, when the connection, though open, has stopped answering, or when it is to be renewed.
+// Meanwhile it has commands sent again that Redis does not confirm, so that no video stays silent unnoticed.
 func (c *connection) watch(ctx context.Context, pubsub *redis.PubSub) {
 	ticker := time.NewTicker(c.pingAfter)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
+			return
+		case <-c.renew:
+			c.log.Warn("Redis has not delivered a message on this connection; opening another")
 			return
 		case <-ticker.C:
 		}
@@ -300,59 +359,61 @@ func (c *connection) watch(ctx context.Context, pubsub *redis.PubSub) {
 	}
 }
 
-// insist tells Redis again of channels that it has not confirmed for two checks.
+// insist has commands sent again whose confirmations are overdue.
 func (c *connection) insist() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	again := 0
-	for channel, checks := range c.unconfirmed {
-		c.unconfirmed[channel] = checks + 1
-		if checks >= 2 {
-			c.unconfirmed[channel] = 0
-			delete(c.told, channel)
-			c.changed[channel] = struct{}{}
+	for _, ch := range c.channels {
+		if ch.overdue() {
+			c.dispatch(ch)
 			again++
 		}
 	}
 	if again > 0 {
-		c.log.Warn("telling Redis again of channels that it did not confirm", zap.Int("channels", again))
-		c.awake()
+		c.log.Warn("subscribing again to channels that Redis did not confirm", zap.Int("channels", again))
 	}
 }
 
 func (c *connection) interrupt() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	clear(c.told) // there will be no answer
-	for channel := range c.unconfirmed {
-		c.changed[channel] = struct{}{}
+	for _, ch := range c.channels {
+		ch.interrupt()
+		c.dispatch(ch)
 	}
-	for channel := range c.wanted {
-		c.unconfirmed[channel] = 0
-	}
-	c.awake()
 }
 
-func (c *connection) hear(event any) {
+// note records when something came, and what a confirmation confirms.
+func (c *connection) note(event any) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.heard = time.Now()
+	c.received = time.Now()
 	confirmation, ok := event.(*redis.Subscription)
 	if !ok {
 		return
 	}
-	delete(c.told, confirmation.Channel)
-	if _, changed := c.changed[confirmation.Channel]; changed {
-		c.awake()
+	ch := c.channels[confirmation.Channel]
+	if ch == nil {
 		return
 	}
-	if _, wanted := c.wanted[confirmation.Channel]; wanted == (confirmation.Kind == "subscribe") {
-		delete(c.unconfirmed, confirmation.Channel)
+	ch.confirm(confirmation.Kind == "subscribe")
+	if ch.settled() {
+		delete(c.channels, ch.name)
 	}
+	c.dispatch(ch)
 }
 
 func (c *connection) silence() time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return time.Since(c.heard)
+	return time.Since(c.received)
+}
+
+// distrust has the connection replaced. While that is under way further calls change nothing.
+func (c *connection) distrust() {
+	select {
+	case c.renew <- struct{}{}:
+	default:
+	}
 }

@@ -1,5 +1,4 @@
-// Package comment is the product's noun: what a viewer posts, the rules it must obey, and the names under
-// which Redis knows it.
+// Package comment is the product's noun: what a viewer posts, and the rules it must obey.
 package comment
 
 import (
@@ -71,17 +70,3 @@ func illegal(r rune) bool {
 	return !strings.ContainsRune("._:-", r)
 }
 
-const channelPrefix = "video:"
-
-// ChannelPattern matches every video's channel.
-const ChannelPattern = channelPrefix + "*"
-
-// Channel is the Redis Pub/Sub channel on which a video's comments are published.
-func Channel(videoID string) string { return channelPrefix + videoID }
-
-// VideoOfChannel is the inverse of [Channel].
-func VideoOfChannel(channel string) string { return strings.TrimPrefix(channel, channelPrefix) }
-
-// HistoryKey is the Redis stream that holds a video's recent comments. The braces put it in the same
-// Redis Cluster slot as the video's channel.
-func HistoryKey(videoID string) string { return "comments:{" + Channel(videoID) + "}" }

@@ -61,13 +61,6 @@ func TestTheJSONOfACommentHasTheFieldsOfTheContract(t *testing.T) {
 	assert.Equal(t, c, back)
 }
 
-func TestChannelAndHistoryShareAClusterSlot(t *testing.T) {
-	assert.Equal(t, "video:v1", comment.Channel("v1"))
-	assert.Equal(t, "v1", comment.VideoOfChannel("video:v1"))
-	// Redis Cluster hashes what stands between the braces; for the channel, which has none, the whole name.
-	assert.Equal(t, "comments:{video:v1}", comment.HistoryKey("v1"))
-}
-
 func TestIDsOrderAsRedisOrdersThem(t *testing.T) {
 	ascending := []comment.ID{{}, {0, 1}, {9, 0}, {9, 10}, {10, 2}, {10, 3}, {1700000000000, 0}, {^uint64(0), ^uint64(0)}}
 	for i, a := range ascending {

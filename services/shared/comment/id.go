@@ -6,6 +6,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // ID is a Redis stream id: the place of a comment in its video's history. Ids of one video ascend in the order
@@ -62,6 +63,11 @@ func (id ID) Previous() ID {
 		return ID{id.Millis - 1, ^uint64(0)}
 	}
 	return id
+}
+
+// Time is the Redis server's clock when the comment was stored.
+func (id ID) Time() time.Time {
+	return time.UnixMilli(int64(min(id.Millis, math.MaxInt64))) //nolint:gosec // it fits now
 }
 
 // IsZero reports whether id is the one before the first comment.

@@ -1,0 +1,126 @@
+package feed
+
+import (
+	"context"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/livecomments/livecomments/services/reader/fanout"
+	"github.com/livecomments/livecomments/services/shared/broker"
+)
+
+const (
+	// catchUpBatch bounds the histories that are read in one round trip.
+	catchUpBatch = 256
+	// catchUpPause is the time before a history that could not be read is tried again.
+	catchUpPause = 500 * time.Millisecond
+)
+
+// fallBehind has the history of t read. The caller holds t.mu.
+func (f *Feed) fallBehind(t *topic) {
+	t.fallBehind()
+	f.enqueue(t)
+}
+
+func (f *Feed) enqueue(t *topic) {
+	f.behind.add(t)
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
+// enqueueAfter is enqueue after a pause, unless something else has happened to t by then.
+func (f *Feed) enqueueAfter(pause time.Duration, b behind) {
+	time.AfterFunc(pause, func() {
+		b.topic.mu.Lock()
+		defer b.topic.mu.Unlock()
+		if b.current() {
+			f.enqueue(b.topic)
+		}
+	})
+}
+
+// current reports whether the topic's history is still to be read for the same reason. The caller holds its mu.
+func (b behind) current() bool { return b.topic.generation == b.generation }
+
+// catchUp reads the histories of topics that are behind, many in one round trip, until ctx ends.
+func (f *Feed) catchUp(ctx context.Context) {
+	size := catchUpBatch
+	for {
+		batch, queries := f.takeBehind(size)
+		if len(batch) == 0 {
+			select {
+			case <-ctx.Done():
+				return
+			case <-f.wake:
+			}
+			continue
+		}
+		pages, err := f.broker.History(ctx, queries...)
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			// It may have been too much for one answer.
+			size = max(1, size/2)
+			pages = make([]broker.Page, len(batch))
+			for i := range pages {
+				pages[i].Err = err
+			}
+		} else {
+			size = min(catchUpBatch, 2*size)
+		}
+		f.merge(batch, pages)
+	}
+}
+
+func (f *Feed) takeBehind(most int) (batch []behind, queries []broker.Query) {
+	for len(batch) < most {
+		next, ok := f.behind.next()
+		if !ok {
+			break
+		}
+		next.topic.mu.Lock()
+		if next.current() {
+			batch, queries = append(batch, next), append(queries, next.topic.query())
+		}
+		next.topic.mu.Unlock()
+	}
+	return batch, queries
+}
+
+// merge joins each history with what has arrived since. Those that are not caught up with by that are read again.
+func (f *Feed) merge(batch []behind, pages []broker.Page) {
+	failed := 0
+	for i, b := range batch {
+		if err := pages[i].Err; err != nil {
+			if failed++; failed == 1 {
+				f.log.Warn("history could not be read; trying again", zap.String("video", b.topic.video), zap.Error(err))
+			}
+			f.enqueueAfter(catchUpPause, b)
+			continue
+		}
+		f.mergeOne(b, pages[i])
+	}
+}
+
+func (f *Feed) mergeOne(b behind, page broker.Page) {
+	t := b.topic
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !b.current() {
+		return
+	}
+	outcome := t.merge(page, fanout.Limits{Frames: f.cfg.BufferFrames, Age: f.cfg.BufferAge})
+	f.metrics.total.Add(uint64(t.filled)) //nolint:gosec // a count
+	t.filled = 0
+	switch outcome {
+	case caughtUp:
+	case readOn:
+		f.enqueue(t)
+	case readLater:
+		f.enqueueAfter(t.pause(), b)
+	}
+}

@@ -1,0 +1,316 @@
+package feed
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/livecomments/livecomments/services/reader/event"
+	"github.com/livecomments/livecomments/services/reader/fanout"
+	"github.com/livecomments/livecomments/services/shared/broker"
+	"github.com/livecomments/livecomments/services/shared/comment"
+)
+
+// state is how a topic stands to Redis:
+//
+//	             confirmed                  merged
+//	subscribing ───────────► catching up ───────────► live
+//	                           ▲  ▲   │ a hole that      │
+//	                           │  └───┘ is not closed    │
+//	                           └─────────────────────────┘
+//	                             confirmed, a hole is seen
+type state int
+
+const (
+	// subscribing waits for Redis to confirm the subscription. Nothing is known of the video yet.
+	subscribing state = iota
+	// catchingUp waits for the history to be read. What arrives is held back.
+	catchingUp
+	// live passes on what arrives.
+	live
+)
+
+// holeAttempts is how often the history is read to close a hole, holePause the time before the second, which doubles. A
+// history that is read from a replica may be a moment behind. After that the viewers are told of a gap.
+const (
+	holeAttempts = 6
+	holePause    = 50 * time.Millisecond
+)
+
+// ring is a fanout.Topic, as the state machine uses it.
+type ring interface {
+	Publish(frames ...fanout.Frame)
+	Fill(frames ...fanout.Frame)
+	Rewind(head comment.ID)
+	Holds(id comment.ID) bool
+}
+
+// topic is one video. Its messages form a chain, as each names its predecessor; a live topic passes on nothing but the next.
+type topic struct {
+	video    string
+	most     int           // messages that are held back
+	linger   *time.Timer   // guarded by Feed.mu
+	viewers  atomic.Int64  // changed under Feed.mu
+	catching *atomic.Int64 // counts the topics that are catching up
+
+	ready  chan struct{} // closed when fanout is set
+	fanout *fanout.Topic
+	replay chan struct{} // holds one token, for who reads the history on behalf of viewers
+
+	mu    sync.Mutex // taken after Feed.mu, and before those of the fanout.Topic and the queue
+	state state
+	gone  bool // it was given up
+	ring  ring
+	// head is the newest message that was read or received, and first the one with which its history began, zero where that is
+	// not known.
+	head, first comment.ID
+	// generation changes when a history that is being read no longer answers the question.
+	generation int
+	pending    []broker.Message
+	overflowed bool        // pending grew too long and was dropped: the history must be read once more
+	recovering bool        // the history does not go on from head, and all of it is to be read
+	attempts   int         // that have not closed a hole
+	filled     int         // comments that came from the history
+	wanted     *comment.ID // the oldest position that a viewer waits for
+}
+
+func newTopic(video string, most int, catching *atomic.Int64) *topic {
+	return &topic{video: video, most: most, catching: catching, ready: make(chan struct{}), replay: make(chan struct{}, 1)}
+}
+
+// enter changes the state.
+func (t *topic) enter(s state) {
+	if s == catchingUp && t.state != catchingUp {
+		t.catching.Add(1)
+	} else if s != catchingUp && t.state == catchingUp {
+		t.catching.Add(-1)
+	}
+	t.state = s
+}
+
+// fallBehind has the history read anew; until then what arrives is held back.
+func (t *topic) fallBehind() {
+	t.enter(catchingUp)
+	t.generation++
+	t.pending, t.overflowed, t.recovering, t.attempts = nil, false, false, 0
+}
+
+// leave notes that the topic is given up.
+func (t *topic) leave() {
+	t.enter(subscribing)
+	t.gone = true
+	t.generation++
+}
+
+// receive takes a message from the subscription. It reports whether the message has shown a hole, so that the topic has
+// fallen behind.
+func (t *topic) receive(m broker.Message) (hole bool) {
+	switch t.state {
+	case subscribing: // the history will have it
+	case catchingUp:
+		t.hold(m)
+	case live:
+		switch {
+		case m.Previous == t.head:
+			t.take(m)
+			if m.Kind == broker.Comment {
+				t.ring.Publish(frame(m))
+			}
+		case t.known(m): // it was in a history that was read while it was on its way
+		default:
+			t.fallBehind()
+			t.hold(m)
+			return true
+		}
+	}
+	return false
+}
+
+// take makes m the head.
+func (t *topic) take(m broker.Message) {
+	t.head = m.ID
+	if m.Previous.IsZero() {
+		t.first = m.ID
+	}
+}
+
+func (t *topic) known(m broker.Message) bool {
+	return m.ID == t.head || t.ring.Holds(m.ID) || m.Kind != broker.Comment && t.head.After(m.ID)
+}
+
+func (t *topic) hold(m broker.Message) {
+	if len(t.pending) == t.most {
+		t.pending, t.overflowed = nil, true
+	}
+	if !t.overflowed {
+		t.pending = append(t.pending, m)
+	}
+}
+
+// query asks for the part of the history that the topic lacks.
+func (t *topic) query() broker.Query {
+	switch {
+	case t.ring == nil:
+		return broker.Query{VideoID: t.video, Last: warm}
+	case t.recovering:
+		return broker.Query{VideoID: t.video} // all that it holds
+	}
+	return broker.Query{VideoID: t.video, After: t.head}
+}
+
+// outcome is what merging a page has led to.
+type outcome int
+
+const (
+	// caughtUp topics are live.
+	caughtUp outcome = iota
+	// readOn says that query has changed.
+	readOn
+	// readLater says that the history lacks what has arrived, and that it may be read again after holePause and its doubles.
+	readLater
+)
+
+// merge joins a page of the history, which answers query, with what has arrived since.
+func (t *topic) merge(page broker.Page, limits fanout.Limits) outcome {
+	switch {
+	case t.ring == nil:
+		t.begin(page, limits)
+	case t.recovering:
+		t.recover(page)
+	case page.Complete || page.Expired:
+		t.fill(encode(page.Messages))
+	default:
+		t.recovering = true
+		return readOn
+	}
+	t.recovering, t.head = false, page.Head
+	if !page.First.IsZero() || page.Head.IsZero() {
+		t.first = page.First // else it has been trimmed
+	}
+	if !t.mergePending() {
+		t.attempts++
+		return readLater
+	}
+	t.pending, t.attempts = nil, 0
+	if t.overflowed {
+		t.overflowed = false
+		return readOn
+	}
+	t.enter(live)
+	return caughtUp
+}
+
+// begin makes the topic one that viewers can join. What has arrived and is older than the page is of no use.
+func (t *topic) begin(page broker.Page, limits fanout.Limits) {
+	t.fanout = fanout.NewTopic(t.video, limits, floor(page), encode(page.Messages), page.Beginning)
+	t.ring, t.pending = t.fanout, after(t.pending, floor(page))
+	close(t.ready)
+}
+
+// fill gives the viewers what they have missed.
+func (t *topic) fill(frames []fanout.Frame) {
+	t.filled += len(frames)
+	t.ring.Fill(frames...)
+}
+
+// floor is the position after which a page holds everything.
+func floor(page broker.Page) comment.ID {
+	switch {
+	case len(page.Messages) == 0:
+		return page.Head
+	case page.Messages[0].Kind == "":
+		return page.Messages[0].ID.Previous()
+	}
+	return page.Messages[0].Previous
+}
+
+// recover goes on with a history in which what the topic has last is not, or from which what followed it has been trimmed.
+// page is all that it holds. What the topic has not passed on is given to the viewers after a gap.
+func (t *topic) recover(page broker.Page) {
+	next := t.unknown(page) // the first that was not passed on
+	place := page.Head
+	switch {
+	case next > 0:
+		place = page.Messages[next-1].ID
+	case len(page.Messages) > 0:
+		place = floor(page)
+	}
+	missed := encode(page.Messages[next:])
+	switch {
+	case place == t.head: // nothing is lost after all
+	case next < len(page.Messages) && place.After(t.head):
+		t.ring.Fill(t.gap(place))
+	default:
+		t.ring.Rewind(place)
+	}
+	t.fill(missed)
+}
+
+// unknown is the index of the first message of a page that the topic has not passed on.
+func (t *topic) unknown(page broker.Page) int {
+	if !page.First.IsZero() && page.First != t.first {
+		return 0 // the history has begun anew, and may give out ids again
+	}
+	for i, m := range slices.Backward(page.Messages) {
+		if t.known(m) {
+			return i + 1
+		}
+	}
+	// The topic has let go of what would tell. By their ids, none comes twice.
+	return len(page.Messages) - len(after(page.Messages, t.head))
+}
+
+func after(messages []broker.Message, id comment.ID) []broker.Message {
+	from := slices.IndexFunc(messages, func(m broker.Message) bool { return m.ID.After(id) })
+	if from < 0 {
+		return nil
+	}
+	return messages[from:]
+}
+
+// mergePending passes on what has arrived, as far as it goes on from the history. It reports whether that was all of it. In
+// the end, what is not in the history is passed on after a gap.
+func (t *topic) mergePending() bool {
+	for i, m := range t.pending {
+		switch {
+		case m.Previous == t.head:
+			t.ring.Fill(encode(t.pending[i : i+1])...)
+			t.take(m)
+		case t.known(m):
+		case t.attempts < holeAttempts:
+			t.pending = t.pending[i:]
+			return false
+		case m.ID.After(t.head):
+			if m.Previous.After(t.head) {
+				t.ring.Fill(t.gap(m.Previous))
+			} else {
+				t.ring.Rewind(t.head)
+			}
+			t.ring.Fill(encode(t.pending[i : i+1])...)
+			t.take(m)
+		default: // it comes before what the viewers have, and the history does not know it
+		}
+	}
+	return true
+}
+
+// pause is the time before the history is read again after attempts that have not closed a hole.
+func (t *topic) pause() time.Duration { return holePause << min(t.attempts, holeAttempts) / 2 }
+
+func (t *topic) gap(at comment.ID) fanout.Frame { return fanout.NewGap(at, event.Gap(t.video, nil)) }
+
+// encode makes frames of the comments among messages. Other kinds are passed over.
+func encode(messages []broker.Message) []fanout.Frame {
+	frames := make([]fanout.Frame, 0, len(messages))
+	for _, m := range messages {
+		if m.Kind == broker.Comment {
+			frames = append(frames, frame(m))
+		}
+	}
+	return frames
+}
+
+func frame(m broker.Message) fanout.Frame {
+	return fanout.NewFrame(m.ID, event.Comment(m.ID, m.Data))
+}

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package broker
+
+import "net"
+
+func rawReads(connection net.Conn) net.Conn { return connection }

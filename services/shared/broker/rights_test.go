@@ -1,0 +1,131 @@
+package broker_test
+
+import (
+	"context"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap/zaptest"
+
+	"github.com/livecomments/livecomments/services/shared/broker"
+	"github.com/livecomments/livecomments/services/shared/broker/brokertest"
+	"github.com/livecomments/livecomments/services/shared/comment"
+)
+
+// documented are the rights of a user that docs/operations.md lists.
+func documented(t *testing.T, user string) []any {
+	t.Helper()
+	text, err := os.ReadFile("../../../docs/operations.md")
+	require.NoError(t, err)
+	for line := range strings.Lines(string(text)) {
+		if rules, found := strings.CutPrefix(strings.TrimSpace(line), "ACL SETUSER "+user+" "); found {
+			var all []any
+			for _, rule := range strings.Fields(rules) {
+				all = append(all, rule)
+			}
+			return all
+		}
+	}
+	t.Fatalf("docs/operations.md has no line ACL SETUSER %s", user)
+	return nil
+}
+
+// withUser gives Redis a user with the rules of the documentation and those after them, and a broker for that user.
+func withUser(t *testing.T, server *brokertest.Redis, user string, rules ...any) (*broker.Broker, *redis.Client) {
+	t.Helper()
+	admin := redis.NewClient(&redis.Options{Addr: server.Address})
+	t.Cleanup(func() { _ = admin.Close() })
+	all := append([]any{"ACL", "SETUSER", user}, documented(t, user)...)
+	require.NoError(t, admin.Do(t.Context(), append(append(all, ">secret"), rules...)...).Err())
+	b, err := broker.Open(broker.Config{
+		RedisURL: "redis://" + user + ":secret@" + server.Address, HistoryLength: 100, HistoryTTL: time.Hour,
+	}, zaptest.NewLogger(t))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = b.Close() })
+	return b, admin
+}
+
+var uses = map[string]broker.Use{"comment": broker.Publishing, "reader": broker.Reading, "statistics": broker.Watching}
+
+func TestTheDocumentedRightsSuffice(t *testing.T) {
+	server := brokertest.Real(t)
+	for user, use := range uses {
+		b, _ := withUser(t, server, user)
+		require.NoError(t, b.Await(t.Context(), use, nil), user)
+	}
+}
+
+func TestAServiceWaitsForEachRightThatItNeeds(t *testing.T) {
+	for user, taken := range map[string][]any{
+		"comment": {"resetchannels", "-publish", "-pexpire", "-xadd", "-xdel", "-del", "-xrevrange", "-evalsha", "resetkeys", "-ping"},
+		"reader":  {"resetchannels", "-subscribe", "-unsubscribe", "-xrange", "-xrevrange", "-evalsha", "-time", "resetkeys", "-ping"},
+		// Nothing else is asked for.
+		"statistics": {"-pubsub", "-ping"},
+	} {
+		for _, right := range taken {
+			t.Run(user+" "+strings.TrimPrefix(right.(string), "-"), func(t *testing.T) {
+				t.Parallel()
+				server := brokertest.Real(t)
+				b, admin := withUser(t, server, user, right)
+				registry := prometheus.NewRegistry()
+				b.Register(registry)
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				said := make(chan string, 1000)
+				done := make(chan error, 1)
+				go func() { done <- b.Await(ctx, uses[user], func(reason string) { said <- reason }) }()
+				assert.Equal(t, "waiting for Redis, which does not permit what is needed; the log says why", <-said)
+				forbidden := func() float64 {
+					families, err := registry.Gather()
+					require.NoError(t, err)
+					return families[0].GetMetric()[0].GetGauge().GetValue()
+				}
+				assert.InDelta(t, 1, forbidden(), 0)
+				keys, err := admin.Keys(t.Context(), "*").Result()
+				require.NoError(t, err)
+				if right != "-xdel" && right != "-del" {
+					assert.Empty(t, keys, "what was tried leaves nothing behind")
+				}
+				require.NoError(t, admin.Do(t.Context(), append([]any{"ACL", "SETUSER", user}, documented(t, user)...)...).Err())
+				require.NoError(t, <-done)
+				assert.InDelta(t, 0, forbidden(), 0)
+				assert.Equal(t, 1, testutil.CollectAndCount(registry))
+			})
+		}
+	}
+}
+
+func TestNothingIsStoredThatCannotBePublished(t *testing.T) {
+	server := brokertest.Real(t)
+	b, admin := withUser(t, server, "comment")
+	publish := func(video string) error {
+		_, err := b.Publish(t.Context(), comment.Comment{UserID: "u", VideoID: video, Text: "x"})
+		return err
+	}
+	require.NoError(t, publish("old"))
+	before, err := admin.XRange(t.Context(), b.HistoryKey("old"), "-", "+").Result()
+	require.NoError(t, err)
+	for _, right := range []string{"resetchannels", "-publish", "-pexpire"} {
+		require.NoError(t, admin.Do(t.Context(), append([]any{"ACL", "SETUSER", "comment"}, append(documented(t, "comment"), right)...)...).Err())
+		for _, video := range []string{"old", "new", "old"} {
+			require.ErrorIs(t, publish(video), broker.ErrForbidden, "%s without %s", video, right)
+		}
+		after, err := admin.XRange(t.Context(), b.HistoryKey("old"), "-", "+").Result()
+		require.NoError(t, err)
+		assert.Equal(t, before, after, right)
+		assert.Zero(t, admin.Exists(t.Context(), b.HistoryKey("new")).Val(), right)
+	}
+	require.NoError(t, admin.Do(t.Context(), append([]any{"ACL", "SETUSER", "comment"}, documented(t, "comment")...)...).Err())
+	require.NoError(t, publish("old"))
+	entries, err := admin.XRange(t.Context(), b.HistoryKey("old"), "-", "+").Result()
+	require.NoError(t, err)
+	require.Len(t, entries, 2)
+	assert.Equal(t, entries[0].ID, entries[1].Values["p"], "its predecessor is the one that is there")
+}
