@@ -1,0 +1,67 @@
+package api_test
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/livecomments/livecomments/services/reader/api"
+	"github.com/livecomments/livecomments/services/shared/broker/brokertest"
+	"github.com/livecomments/livecomments/services/shared/server/servertest"
+)
+
+func TestViewersWhoResumeAtOnceReadTheHistoryOnce(t *testing.T) {
+	const viewers = 300
+	server := brokertest.Real(t)
+	client := redis.NewClient(&redis.Options{Addr: server.Address})
+	defer func() { _ = client.Close() }()
+	tests := map[string]struct {
+		posted int
+		// from is the comment that viewer i has seen last.
+		from func(i int) int
+		trim int64
+		// ranges is the most that are read of histories. One read takes two: what is asked for, and the oldest.
+		ranges int
+	}{
+		"with the same comment":          {posted: 100, from: func(int) int { return 10 }, ranges: 2},
+		"with different comments":        {posted: 400, from: func(i int) int { return i }, ranges: 60},
+		"with a comment that is trimmed": {posted: 100, from: func(int) int { return 10 }, trim: 50, ranges: 2},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			r := start(t, server, func(cfg *api.Config) { cfg.Feed.BufferFrames = 1000 })
+			video := strings.ReplaceAll(name, " ", "-")
+			posted := r.posts(video, test.posted)
+			if test.trim > 0 {
+				require.NoError(t, client.XTrimMaxLen(t.Context(), r.poster.HistoryKey(video), test.trim).Err())
+			}
+			r.watch(video, "") // the reader knows the video, and holds the last few
+			require.NoError(t, client.ConfigResetStat(t.Context()).Err())
+			var coming sync.WaitGroup
+			for i := range viewers {
+				coming.Go(func() {
+					s := servertest.Watch(t, "GET", r.URL+"/connect?userid=me&videoid="+video, "", "Last-Event-ID", posted[test.from(i)].ID)
+					_ = s.Expect(t)
+					if test.trim > 0 {
+						assert.Equal(t, "gap", s.Expect(t).Type)
+						expect(t, s, posted[int64(len(posted))-test.trim:]...)
+						return
+					}
+					expect(t, s, posted[test.from(i)+1:]...)
+				})
+			}
+			coming.Wait()
+			info, err := client.InfoMap(t.Context(), "commandstats").Result()
+			require.NoError(t, err)
+			var ranges int
+			_, err = fmt.Sscanf(info["Commandstats"]["cmdstat_xrange"], "calls=%d,", &ranges)
+			require.NoError(t, err)
+			assert.LessOrEqual(t, ranges, test.ranges)
+		})
+	}
+}
