@@ -22,27 +22,27 @@ import (
 	"github.com/livecomments/livecomments/services/shared/comment"
 	"github.com/livecomments/livecomments/services/shared/config"
 	"github.com/livecomments/livecomments/services/shared/popularity"
+	"github.com/livecomments/livecomments/services/shared/reports"
 	"github.com/livecomments/livecomments/services/shared/server"
-	"github.com/livecomments/livecomments/services/shared/statistics"
 	"github.com/livecomments/livecomments/services/shared/task"
 )
 
 // Config is everything that the client can be told. The defaults are the small scene: client-1 and client-3 watch video1,
 // client-2 watches video2.
 type Config struct {
-	Port              int               `env:"PORT" default:"6100" validate:"min=1,max=65535" help:"Port of the probes and metrics."`
-	CommentAPIURL     string            `name:"comment-api-url" env:"COMMENT_API_URL" default:"http://localhost:3000" validate:"http_url" help:"The Comment API."`
-	ReaderAPIURLs     []string          `name:"reader-api-urls" env:"READER_API_URLS" default:"http://localhost:4000" validate:"min=1,dive,http_url" help:"The readers, separated by commas; each viewer picks one at random."`
-	Viewers           int               `env:"VIEWERS" default:"3" validate:"min=1" help:"Simulated viewers."`
-	Videos            int               `env:"VIDEOS" default:"2" validate:"min=1" help:"Videos that they watch; at most as many as viewers."`
-	VideoPrefix       string            `env:"VIDEO_PREFIX" default:"video" validate:"min=1,max=100" help:"Their ids are this and a number."`
-	Popularity        string            `env:"POPULARITY" default:"uniform" validate:"oneof=uniform three-tier zipf" help:"How the viewers spread over the videos: uniform, three-tier or zipf."`
-	CommentsPerMinute float64           `env:"COMMENTS_PER_MINUTE" default:"15" validate:"min=0" help:"Comments that each viewer posts a minute, on average, at random times."`
-	ConnectRate       float64           `env:"CONNECT_RATE" default:"1000" validate:"gt=0" help:"Viewers that connect a second at the start."`
-	Duration          time.Duration     `env:"DURATION" default:"0s" validate:"min=0" help:"Leave after this long, with exit status 1 when a viewer missed anything or nothing arrived; 0 to stay until stopped."`
-	SettleTimeout     time.Duration     `env:"SETTLE_TIMEOUT" default:"5s" validate:"min=0" help:"At a stop, how long to wait for comments that are on their way."`
-	Server            server.Config     `embed:""`
-	Statistics        statistics.Config `embed:""`
+	Port              int            `env:"PORT" default:"6100" validate:"min=1,max=65535" help:"Port of the probes and metrics."`
+	CommentAPIURL     string         `name:"comment-api-url" env:"COMMENT_API_URL" default:"http://localhost:3000" validate:"http_url" help:"The Comment API."`
+	ReaderAPIURLs     []string       `name:"reader-api-urls" env:"READER_API_URLS" default:"http://localhost:4000" validate:"min=1,dive,http_url" help:"The readers, separated by commas; each viewer picks one at random."`
+	Viewers           int            `env:"VIEWERS" default:"3" validate:"min=1" help:"Simulated viewers."`
+	Videos            int            `env:"VIDEOS" default:"2" validate:"min=1" help:"Videos that they watch; at most as many as viewers."`
+	VideoPrefix       string         `env:"VIDEO_PREFIX" default:"video" validate:"min=1,max=100" help:"Their ids are this and a number."`
+	Popularity        string         `env:"POPULARITY" default:"uniform" validate:"oneof=uniform three-tier zipf" help:"How the viewers spread over the videos: uniform, three-tier or zipf."`
+	CommentsPerMinute float64        `env:"COMMENTS_PER_MINUTE" default:"15" validate:"min=0" help:"Comments that each viewer posts a minute, on average, at random times."`
+	ConnectRate       float64        `env:"CONNECT_RATE" default:"1000" validate:"gt=0" help:"Viewers that connect a second at the start."`
+	Duration          time.Duration  `env:"DURATION" default:"0s" validate:"min=0" help:"Leave after this long, with exit status 1 when a viewer missed anything or nothing arrived; 0 to stay until stopped."`
+	SettleTimeout     time.Duration  `env:"SETTLE_TIMEOUT" default:"5s" validate:"min=0" help:"At a stop, how long to wait for comments that are on their way."`
+	Server            server.Config  `embed:""`
+	Reports           reports.Config `embed:""`
 }
 
 const (
@@ -117,7 +117,7 @@ func (f *fleet) verdict() error {
 // run lets the viewers watch and post until ctx ends, and reports meanwhile, and once more when they have left.
 func (f *fleet) run(ctx context.Context) {
 	conclude := task.Start(ctx, func(ctx context.Context) {
-		statistics.Report(ctx, f.cfg.Statistics, f.log, statistics.ClientPath, f.report)
+		reports.Run(ctx, f.cfg.Reports, f.log, reports.ClientPath, f.report)
 	})
 	leave := task.Start(ctx, f.watch, f.check)
 	f.post(ctx)

@@ -6,7 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/livecomments/livecomments/services/shared/statistics"
+	"github.com/livecomments/livecomments/services/shared/reports"
 )
 
 // report is what goes to the Statistics API: each viewer of a small fleet for itself, a large one as a whole.
@@ -21,10 +21,10 @@ func (f *fleet) report(context.Context) []any {
 	return reports
 }
 
-func (m *member) report() statistics.ClientReport {
+func (m *member) report() reports.Client {
 	counts := m.Account.Counts()
 	counts.FailedPosts = m.failed.Load()
-	report := statistics.ClientReport{
+	report := reports.Client{
 		ClientID: m.name, UserID: m.UserID, VideoID: m.VideoID, SubscribedTopics: []string{m.VideoID},
 		CommentsGenerated: m.generated.Load(), CommentsConsumed: counts.Consumed, ConnectedReader: m.Reader(),
 		Viewers: 1, Verification: counts.Verification, LatencyMillis: m.Account.Latency(),
@@ -36,8 +36,8 @@ func (m *member) report() statistics.ClientReport {
 }
 
 // total is the report of the fleet as one client.
-func (f *fleet) total() statistics.ClientReport {
-	total := statistics.ClientReport{ClientID: f.name, LatencyMillis: f.ledger.Latency()}
+func (f *fleet) total() reports.Client {
+	total := reports.Client{ClientID: f.name, LatencyMillis: f.ledger.Latency()}
 	videos := map[string]struct{}{}
 	for _, m := range f.viewers {
 		one := m.report()
@@ -46,7 +46,7 @@ func (f *fleet) total() statistics.ClientReport {
 		total.CommentsGenerated += one.CommentsGenerated
 		total.CommentsConsumed += one.CommentsConsumed
 		total.Add(one.Verification)
-		if _, known := videos[m.VideoID]; !known && len(videos) < statistics.ListCap {
+		if _, known := videos[m.VideoID]; !known && len(videos) < reports.ListCap {
 			videos[m.VideoID] = struct{}{}
 			total.SubscribedTopics = append(total.SubscribedTopics, m.VideoID)
 		}

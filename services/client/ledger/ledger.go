@@ -14,7 +14,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"github.com/livecomments/livecomments/services/shared/comment"
-	"github.com/livecomments/livecomments/services/shared/statistics"
+	"github.com/livecomments/livecomments/services/shared/reports"
 )
 
 // PostTimeout bounds how long the answer to a post may take. Comments younger than it are not judged, because the
@@ -113,7 +113,7 @@ type arrival struct {
 // Counts is what a viewer's log comes to.
 type Counts struct {
 	Consumed uint64
-	statistics.Verification
+	reports.Verification
 }
 
 // NewLog opens the log of a viewer of a video.
@@ -200,11 +200,11 @@ func (g *Log) Counts() Counts {
 }
 
 // Latency is the log's own distribution, empty where it keeps none.
-func (g *Log) Latency() statistics.Latency {
+func (g *Log) Latency() reports.Latency {
 	g.video.mu.Lock()
 	defer g.video.mu.Unlock()
 	if g.latency == nil {
-		return statistics.Latency{}
+		return reports.Latency{}
 	}
 	return summarize(g.latency)
 }
@@ -228,7 +228,7 @@ func (l *Ledger) Check(final bool) {
 func (l *Ledger) observe(latency time.Duration) { record(l.latency, latency) }
 
 // Latency is the distribution of the time from the post to each arrival, over all viewers since the beginning.
-func (l *Ledger) Latency() statistics.Latency {
+func (l *Ledger) Latency() reports.Latency {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return summarize(l.latency)
@@ -241,9 +241,9 @@ func record(histogram *hdrhistogram.Histogram, latency time.Duration) {
 	_ = histogram.RecordValue(max(1, min(latency, longest).Microseconds()))
 }
 
-func summarize(histogram *hdrhistogram.Histogram) statistics.Latency {
+func summarize(histogram *hdrhistogram.Histogram) reports.Latency {
 	millis := func(micros int64) float64 { return float64(micros) / 1000 }
-	return statistics.Latency{
+	return reports.Latency{
 		P50: millis(histogram.ValueAtQuantile(50)), P99: millis(histogram.ValueAtQuantile(99)),
 		Max: millis(histogram.Max()), Count: histogram.TotalCount(),
 	}

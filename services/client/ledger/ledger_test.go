@@ -9,7 +9,7 @@ import (
 
 	"github.com/livecomments/livecomments/services/client/ledger"
 	"github.com/livecomments/livecomments/services/shared/comment"
-	"github.com/livecomments/livecomments/services/shared/statistics"
+	"github.com/livecomments/livecomments/services/shared/reports"
 )
 
 func id(n uint64) comment.ID { return comment.ID{Millis: 1_000_000 + n} }
@@ -21,14 +21,14 @@ func TestAViewerIsHeldToWhatWasPostedWhileItWatched(t *testing.T) {
 	}{
 		"everything, in order":         {[]uint64{1, 2, 3}, []uint64{1, 2, 3}, ledger.Counts{Consumed: 3}},
 		"posted before it watched":     {[]uint64{0, 1}, []uint64{1}, ledger.Counts{Consumed: 1}},
-		"one lost in the middle":       {[]uint64{1, 2, 3}, []uint64{1, 3}, ledger.Counts{Consumed: 2, Verification: statistics.Verification{Missing: 1}}},
-		"the last one lost":            {[]uint64{1, 2, 3}, []uint64{1, 2}, ledger.Counts{Consumed: 2, Verification: statistics.Verification{Missing: 1}}},
-		"all lost":                     {[]uint64{1, 2, 3}, nil, ledger.Counts{Verification: statistics.Verification{Missing: 3}}},
-		"one twice":                    {[]uint64{1, 2}, []uint64{1, 2, 2}, ledger.Counts{Consumed: 2, Verification: statistics.Verification{Duplicates: 1}}},
-		"an earlier one twice":         {[]uint64{1, 2}, []uint64{1, 2, 1}, ledger.Counts{Consumed: 2, Verification: statistics.Verification{Duplicates: 1}}},
-		"two swapped":                  {[]uint64{1, 2, 3}, []uint64{2, 1, 3}, ledger.Counts{Consumed: 3, Verification: statistics.Verification{Misordered: 1}}},
+		"one lost in the middle":       {[]uint64{1, 2, 3}, []uint64{1, 3}, ledger.Counts{Consumed: 2, Verification: reports.Verification{Missing: 1}}},
+		"the last one lost":            {[]uint64{1, 2, 3}, []uint64{1, 2}, ledger.Counts{Consumed: 2, Verification: reports.Verification{Missing: 1}}},
+		"all lost":                     {[]uint64{1, 2, 3}, nil, ledger.Counts{Verification: reports.Verification{Missing: 3}}},
+		"one twice":                    {[]uint64{1, 2}, []uint64{1, 2, 2}, ledger.Counts{Consumed: 2, Verification: reports.Verification{Duplicates: 1}}},
+		"an earlier one twice":         {[]uint64{1, 2}, []uint64{1, 2, 1}, ledger.Counts{Consumed: 2, Verification: reports.Verification{Duplicates: 1}}},
+		"two swapped":                  {[]uint64{1, 2, 3}, []uint64{2, 1, 3}, ledger.Counts{Consumed: 3, Verification: reports.Verification{Misordered: 1}}},
 		"somebody else's comment":      {[]uint64{1, 3}, []uint64{1, 2, 3}, ledger.Counts{Consumed: 3}},
-		"somebody else's, twice":       {[]uint64{1}, []uint64{1, 2, 2}, ledger.Counts{Consumed: 2, Verification: statistics.Verification{Duplicates: 1}}},
+		"somebody else's, twice":       {[]uint64{1}, []uint64{1, 2, 2}, ledger.Counts{Consumed: 2, Verification: reports.Verification{Duplicates: 1}}},
 		"answers come in other orders": {[]uint64{3, 1, 2}, []uint64{1, 2, 3}, ledger.Counts{Consumed: 3}},
 	}
 	for name, test := range tests {
@@ -67,16 +67,16 @@ func TestWhatIsOnItsWayIsPendingUntilALaterOneArrives(t *testing.T) {
 		assert.Equal(t, 3, book.Due())
 		time.Sleep(time.Minute)
 		book.Check(false)
-		assert.Equal(t, statistics.Verification{Pending: 3}, log.Counts().Verification)
+		assert.Equal(t, reports.Verification{Pending: 3}, log.Counts().Verification)
 
 		log.Arrived(id(1), time.Now())
 		log.Arrived(id(3), time.Now())
 		book.Check(false)
-		assert.Equal(t, statistics.Verification{Missing: 1}, log.Counts().Verification)
+		assert.Equal(t, reports.Verification{Missing: 1}, log.Counts().Verification)
 		assert.Equal(t, 0, book.Due())
 		log.Arrived(id(2), time.Now())
 		book.Check(false)
-		assert.Equal(t, ledger.Counts{Consumed: 3, Verification: statistics.Verification{Misordered: 1}}, log.Counts(), "it was late, not lost")
+		assert.Equal(t, ledger.Counts{Consumed: 3, Verification: reports.Verification{Misordered: 1}}, log.Counts(), "it was late, not lost")
 	})
 }
 
@@ -92,7 +92,7 @@ func TestAnAnswerThatComesLateFindsItsPlace(t *testing.T) {
 		book.Posted("v", id(1), time.Now())
 		time.Sleep(10 * time.Second)
 		book.Check(false)
-		assert.Equal(t, statistics.Verification{Missing: 1}, log.Counts().Verification)
+		assert.Equal(t, reports.Verification{Missing: 1}, log.Counts().Verification)
 	})
 }
 
@@ -107,7 +107,7 @@ func TestALaterStreamDoesNotExcuseWhatLiesBetween(t *testing.T) {
 	book.Posted("v", id(7), time.Now())
 	log.Arrived(id(10), time.Now())
 	book.Check(true)
-	assert.Equal(t, statistics.Verification{Missing: 1, Reconnects: 1}, log.Counts().Verification)
+	assert.Equal(t, reports.Verification{Missing: 1, Reconnects: 1}, log.Counts().Verification)
 }
 
 func TestAReaderThatClaimsAPositionInTheFutureIsNotBelieved(t *testing.T) {

@@ -19,17 +19,17 @@ import (
 	"github.com/livecomments/livecomments/services/shared/broker"
 	"github.com/livecomments/livecomments/services/shared/comment"
 	"github.com/livecomments/livecomments/services/shared/config"
+	"github.com/livecomments/livecomments/services/shared/reports"
 	"github.com/livecomments/livecomments/services/shared/server"
-	"github.com/livecomments/livecomments/services/shared/statistics"
 )
 
 // Config is everything that the Comment API can be told.
 type Config struct {
-	Port           int               `env:"PORT" default:"3000" validate:"min=1,max=65535" help:"Port of the HTTP API."`
-	PublishTimeout time.Duration     `env:"PUBLISH_TIMEOUT" default:"3s" validate:"min=10ms" help:"How long Redis may take to store and publish a comment; after that the answer is 503."`
-	Server         server.Config     `embed:""`
-	Redis          broker.Config     `embed:""`
-	Statistics     statistics.Config `embed:""`
+	Port           int            `env:"PORT" default:"3000" validate:"min=1,max=65535" help:"Port of the HTTP API."`
+	PublishTimeout time.Duration  `env:"PUBLISH_TIMEOUT" default:"3s" validate:"min=10ms" help:"How long Redis may take to store and publish a comment; after that the answer is 503."`
+	Server         server.Config  `embed:""`
+	Redis          broker.Config  `embed:""`
+	Reports        reports.Config `embed:""`
 }
 
 type api struct {
@@ -83,20 +83,20 @@ func Run(ctx context.Context, cfg Config) error {
 	return srv.Run(ctx,
 		srv.ReadyAfter("Redis", func(ctx context.Context) error { return redis.Await(ctx, broker.Publishing, srv.NotReady) }),
 		func(ctx context.Context) {
-			statistics.Report(ctx, cfg.Statistics, srv.Log, statistics.CommentPath, a.report)
+			reports.Run(ctx, cfg.Reports, srv.Log, reports.CommentPath, a.report)
 		})
 }
 
 func (a *api) route(srv *server.Server) error {
 	srv.Engine.POST("/comment", a.post)
 	srv.Get("/health", a.health)
-	if a.cfg.Statistics.URL == "" {
+	if a.cfg.Reports.URL == "" {
 		srv.Get("/statistics", func(c *gin.Context) {
 			server.Fail(c, http.StatusNotFound, "this Comment API knows no Statistics API: its STATISTICS_API_URL is empty")
 		})
 		return nil
 	}
-	target, err := url.Parse(a.cfg.Statistics.URL)
+	target, err := url.Parse(a.cfg.Reports.URL)
 	if err != nil {
 		return err
 	}
@@ -173,7 +173,7 @@ func (a *api) health(c *gin.Context) {
 
 func (a *api) report(ctx context.Context) []any {
 	// While Redis is away the readers keep to their topics, so what was last known of them stands.
-	if count, subscribers, err := a.broker.Topics(ctx, statistics.ListCap); err == nil {
+	if count, subscribers, err := a.broker.Topics(ctx, reports.ListCap); err == nil {
 		a.topicCount, a.topicSubscribers = count, subscribers
 	}
 	report := a.counts.report()

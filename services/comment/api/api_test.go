@@ -18,8 +18,8 @@ import (
 	"github.com/livecomments/livecomments/services/comment/api"
 	"github.com/livecomments/livecomments/services/shared/broker/brokertest"
 	"github.com/livecomments/livecomments/services/shared/comment"
+	"github.com/livecomments/livecomments/services/shared/reports"
 	"github.com/livecomments/livecomments/services/shared/server/servertest"
-	"github.com/livecomments/livecomments/services/shared/statistics"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -28,7 +28,7 @@ func start(t *testing.T, server *brokertest.Redis, change func(*api.Config)) *se
 	t.Helper()
 	cfg := servertest.Defaults(t, func(cfg *api.Config) {
 		cfg.Redis.RedisURL = server.URL()
-		cfg.Statistics.URL = ""
+		cfg.Reports.URL = ""
 		change(cfg)
 	})
 	return servertest.Start(t, &cfg.Server, "comment-1", func(ctx context.Context) error { return api.Run(ctx, cfg) })
@@ -146,7 +146,7 @@ func TestWhileRedisIsAwayPostsAreRefusedAndThenTakenAgain(t *testing.T) {
 type collector struct {
 	*httptest.Server
 	mu     sync.Mutex
-	latest statistics.CommentReport
+	latest reports.CommentAPI
 }
 
 func newCollector(t *testing.T) *collector {
@@ -157,7 +157,7 @@ func newCollector(t *testing.T) *collector {
 			_, _ = w.Write([]byte(`{"path":"` + r.URL.Path + `"}`))
 			return
 		}
-		var report statistics.CommentReport
+		var report reports.CommentAPI
 		assert.NoError(t, json.NewDecoder(r.Body).Decode(&report))
 		assert.Equal(t, "/comment-api-statistics", r.URL.Path)
 		c.mu.Lock()
@@ -172,8 +172,8 @@ func TestTheCommentAPIReportsAndProxiesStatistics(t *testing.T) {
 	brokertest.Each(t, func(t *testing.T, server *brokertest.Redis) {
 		collector := newCollector(t)
 		s := start(t, server, func(cfg *api.Config) {
-			cfg.Statistics.URL = collector.URL
-			cfg.Statistics.Interval = 100 * time.Millisecond
+			cfg.Reports.URL = collector.URL
+			cfg.Reports.Interval = 100 * time.Millisecond
 		}).AwaitReady(t)
 		client := redis.NewClient(&redis.Options{Addr: server.Address})
 		defer func() { _ = client.Close() }()
@@ -186,7 +186,7 @@ func TestTheCommentAPIReportsAndProxiesStatistics(t *testing.T) {
 		for _, video := range []string{"v1", "v1", "v3"} {
 			require.Equal(t, 201, servertest.Do(t, "POST", s.URL+"/comment", `{"userid":"u","videoid":"`+video+`","comment":"c"}`).Status)
 		}
-		want := statistics.CommentReport{
+		want := reports.CommentAPI{
 			InstanceID: "comment-1", TotalComments: 3, CommentsByVideo: map[string]uint64{"v1": 2, "v3": 1}, CommentedVideos: 2,
 			ActiveTopics: []string{"v1", "v2"}, TopicSubscribers: map[string]int64{"v1": 1, "v2": 1}, ActiveTopicCount: 2,
 		}
@@ -210,7 +210,7 @@ func TestABadSettingStopsTheCommentAPIWithOneLine(t *testing.T) {
 	for want, change := range map[string]func(*api.Config){
 		"PORT=0 is out of bounds: it must be at least 1":                    func(cfg *api.Config) { cfg.Port = 0 },
 		"HISTORY_LENGTH=0 is out of bounds: it must be at least 1":          func(cfg *api.Config) { cfg.Redis.HistoryLength = 0 },
-		"REPORT_INTERVAL=1ms is out of bounds: it must be at least 100ms":   func(cfg *api.Config) { cfg.Statistics.Interval = time.Millisecond },
+		"REPORT_INTERVAL=1ms is out of bounds: it must be at least 100ms":   func(cfg *api.Config) { cfg.Reports.Interval = time.Millisecond },
 		"REDIS_URL is not of the form redis://user:password@host:port/db":   func(cfg *api.Config) { cfg.Redis.RedisURL = "redis://:pass@host:port" },
 		`CORS_ORIGINS: "video.example" must begin with http:// or https://`: func(cfg *api.Config) { cfg.Server.CORSOrigins = []string{"video.example"} },
 	} {

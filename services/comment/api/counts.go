@@ -5,7 +5,7 @@ import (
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 
-	"github.com/livecomments/livecomments/services/shared/statistics"
+	"github.com/livecomments/livecomments/services/shared/reports"
 )
 
 // countedVideos bounds the videos whose comments are counted one by one; anybody can invent a video id, and the ones
@@ -41,17 +41,17 @@ func (c *counts) total() uint64 {
 }
 
 // report holds the total and the videos with the most comments.
-func (c *counts) report() statistics.CommentReport {
+func (c *counts) report() reports.CommentAPI {
 	c.mu.Lock()
 	total, videos, numbers := c.comments, c.byVideo.Keys(), c.byVideo.Values()
 	c.mu.Unlock()
 	// Sorting takes a while, and posts must not wait for it.
-	top := statistics.Top(func(yield func(string, uint64) bool) {
+	top := reports.Top(func(yield func(string, uint64) bool) {
 		for i, video := range videos {
 			if !yield(video, numbers[i]) {
 				return
 			}
 		}
 	})
-	return statistics.CommentReport{TotalComments: total, CommentedVideos: len(videos), CommentsByVideo: top}
+	return reports.CommentAPI{TotalComments: total, CommentedVideos: len(videos), CommentsByVideo: top}
 }

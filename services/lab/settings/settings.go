@@ -13,8 +13,8 @@ import (
 	readerapi "github.com/livecomments/livecomments/services/reader/api"
 	"github.com/livecomments/livecomments/services/shared/broker"
 	"github.com/livecomments/livecomments/services/shared/config"
+	"github.com/livecomments/livecomments/services/shared/reports"
 	"github.com/livecomments/livecomments/services/shared/server"
-	"github.com/livecomments/livecomments/services/shared/statistics"
 	statisticsapi "github.com/livecomments/livecomments/services/statistics/api"
 )
 
@@ -64,7 +64,7 @@ func Tables() ([]byte, error) {
 		target any
 	}{
 		{"Every service", &server.Config{}},
-		{"Comment API, reader and client: where they report", &statistics.Config{}},
+		{"Comment API, reader and client: where they report", &reports.Config{}},
 		{"Comment API and reader: Redis", &broker.Config{}},
 		{"Comment API", &commentapi.Config{}},
 		{"Reader", &readerapi.Config{}},

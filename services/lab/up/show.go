@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/livecomments/livecomments/services/shared/statistics"
+	"github.com/livecomments/livecomments/services/shared/reports"
 	"github.com/livecomments/livecomments/services/statistics/tally"
 )
 
@@ -93,7 +93,7 @@ func line(t tally.Totals) string {
 }
 
 // latency is unknown until the first comments are old enough to be judged.
-func latency(l statistics.Latency) string {
+func latency(l reports.Latency) string {
 	if l.Count == 0 {
 		return "p50 - p99 -"
 	}

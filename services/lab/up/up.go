@@ -221,7 +221,7 @@ func (s *system) start(redisURL string) error {
 	if s.at.Comment, err = s.face(&comment.Server, "comment", "--comment-port", s.command.CommentPort); err != nil {
 		return err
 	}
-	comment.Redis.RedisURL, comment.Statistics.URL, comment.Statistics.Interval = redisURL, s.at.Statistics, reportInterval
+	comment.Redis.RedisURL, comment.Reports.URL, comment.Reports.Interval = redisURL, s.at.Statistics, reportInterval
 	s.launch("comment", func(ctx context.Context) error { return commentapi.Run(ctx, comment) })
 
 	for i := range s.command.Readers {
@@ -247,7 +247,7 @@ func (s *system) startReader(i int, redisURL string) error {
 		return err
 	}
 	s.at.Readers = append(s.at.Readers, url)
-	reader.Redis.RedisURL, reader.Statistics.URL, reader.Statistics.Interval = redisURL, s.at.Statistics, reportInterval
+	reader.Redis.RedisURL, reader.Reports.URL, reader.Reports.Interval = redisURL, s.at.Statistics, reportInterval
 	// Nobody waits here for balancers to look elsewhere.
 	reader.DrainPeriod = 100 * time.Millisecond
 	s.launch(name, func(ctx context.Context) error { return readerapi.Run(ctx, reader) })
@@ -310,7 +310,7 @@ func (s *system) startViewers() error {
 		return err
 	}
 	viewers.CommentAPIURL, viewers.ReaderAPIURLs = s.at.Comment, s.at.Readers
-	viewers.Statistics.URL, viewers.Statistics.Interval = s.at.Statistics, reportInterval
+	viewers.Reports.URL, viewers.Reports.Interval = s.at.Statistics, reportInterval
 	viewers.Viewers, viewers.Videos, viewers.Popularity = s.command.Viewers, s.command.Videos, s.command.Popularity
 	viewers.CommentsPerMinute = s.command.CommentsPerMinute
 	s.launch("client", func(ctx context.Context) error { return fleet.Run(ctx, viewers) })

@@ -21,23 +21,23 @@ import (
 	"github.com/livecomments/livecomments/services/shared/comment"
 	"github.com/livecomments/livecomments/services/shared/config"
 	"github.com/livecomments/livecomments/services/shared/descriptor"
+	"github.com/livecomments/livecomments/services/shared/reports"
 	"github.com/livecomments/livecomments/services/shared/server"
-	"github.com/livecomments/livecomments/services/shared/statistics"
 )
 
 // Config is everything that a reader can be told.
 type Config struct {
-	Port           int               `env:"PORT" default:"4000" validate:"min=1,max=65535" help:"Port of the HTTP API."`
-	MaxConnections int64             `env:"MAX_CONNECTIONS" default:"10000" validate:"min=1" help:"Streams that this reader holds at the most; further ones are answered 503 with Retry-After."`
-	Heartbeat      time.Duration     `env:"HEARTBEAT" default:"15s" validate:"min=10ms" help:"A stream that was quiet for this long gets a comment line, which keeps proxies from closing it."`
-	WriteTimeout   time.Duration     `env:"WRITE_TIMEOUT" default:"10s" validate:"min=10ms" help:"A viewer that takes nothing for this long, while there is something to take, is cut."`
-	StreamLifetime time.Duration     `env:"STREAM_LIFETIME" default:"30m" validate:"min=0" help:"A stream is ended after 80 to 100 % of this, so that viewers spread over new readers; they resume without loss. 0 for no limit."`
-	Retry          time.Duration     `env:"RETRY" default:"1s" validate:"min=1ms" help:"How long viewers are told to wait before they connect again, each 50 to 150 % of it."`
-	DrainPeriod    time.Duration     `env:"DRAIN_PERIOD" default:"10s" validate:"min=0" help:"At a stop the streams end spread over this time. It must be shorter than STOP_TIMEOUT."`
-	Feed           feed.Config       `embed:""`
-	Server         server.Config     `embed:""`
-	Redis          broker.Config     `embed:""`
-	Statistics     statistics.Config `embed:""`
+	Port           int            `env:"PORT" default:"4000" validate:"min=1,max=65535" help:"Port of the HTTP API."`
+	MaxConnections int64          `env:"MAX_CONNECTIONS" default:"10000" validate:"min=1" help:"Streams that this reader holds at the most; further ones are answered 503 with Retry-After."`
+	Heartbeat      time.Duration  `env:"HEARTBEAT" default:"15s" validate:"min=10ms" help:"A stream that was quiet for this long gets a comment line, which keeps proxies from closing it."`
+	WriteTimeout   time.Duration  `env:"WRITE_TIMEOUT" default:"10s" validate:"min=10ms" help:"A viewer that takes nothing for this long, while there is something to take, is cut."`
+	StreamLifetime time.Duration  `env:"STREAM_LIFETIME" default:"30m" validate:"min=0" help:"A stream is ended after 80 to 100 % of this, so that viewers spread over new readers; they resume without loss. 0 for no limit."`
+	Retry          time.Duration  `env:"RETRY" default:"1s" validate:"min=1ms" help:"How long viewers are told to wait before they connect again, each 50 to 150 % of it."`
+	DrainPeriod    time.Duration  `env:"DRAIN_PERIOD" default:"10s" validate:"min=0" help:"At a stop the streams end spread over this time. It must be shorter than STOP_TIMEOUT."`
+	Feed           feed.Config    `embed:""`
+	Server         server.Config  `embed:""`
+	Redis          broker.Config  `embed:""`
+	Reports        reports.Config `embed:""`
 }
 
 // sendBuffer is the kernel's send buffer for a connection, in bytes; Linux takes twice as much.
@@ -98,7 +98,7 @@ func Run(ctx context.Context, cfg Config) error {
 		a.engine.Run,
 		a.feed.Run,
 		func(ctx context.Context) {
-			statistics.Report(ctx, cfg.Statistics, srv.Log, statistics.ReaderPath, a.report)
+			reports.Run(ctx, cfg.Reports, srv.Log, reports.ReaderPath, a.report)
 		})
 }
 
@@ -254,9 +254,9 @@ func (a *api) health(c *gin.Context) {
 }
 
 func (a *api) report(context.Context) []any {
-	count, topics := a.feed.Topics(statistics.ListCap)
+	count, topics := a.feed.Topics(reports.ListCap)
 	streams := a.engine.Stats()
-	return []any{statistics.ReaderReport{
+	return []any{reports.Reader{
 		InstanceID: a.instance, ActiveConnections: int(streams.Open),
 		SubscribedTopics: topics, SubscribedTopicCount: count,
 		MessagesReceived: a.feed.Received(), MessagesSent: streams.Comments, Gaps: streams.Gaps,

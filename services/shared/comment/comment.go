@@ -69,4 +69,3 @@ func illegal(r rune) bool {
 	}
 	return !strings.ContainsRune("._:-", r)
 }
-

@@ -13,8 +13,8 @@ import (
 	"github.com/go-playground/validator/v10"
 
 	"github.com/livecomments/livecomments/services/shared/config"
+	"github.com/livecomments/livecomments/services/shared/reports"
 	"github.com/livecomments/livecomments/services/shared/server"
-	"github.com/livecomments/livecomments/services/shared/statistics"
 	"github.com/livecomments/livecomments/services/statistics/tally"
 )
 
@@ -43,9 +43,9 @@ func Run(ctx context.Context, cfg Config) error {
 	srv.Registry.MustRegister(a.tally)
 	srv.Get("/statistics", func(c *gin.Context) { server.JSON(c, http.StatusOK, a.tally.Totals()) })
 	srv.Get("/health", func(c *gin.Context) { server.JSON(c, http.StatusOK, gin.H{"status": "ok", "instance": a.instance}) })
-	srv.Engine.POST(statistics.CommentPath, take("", nil, a.tally.TakeComment))
-	srv.Engine.POST(statistics.ReaderPath, take("instanceId", func(r *statistics.ReaderReport) string { return r.InstanceID }, a.tally.TakeReader))
-	srv.Engine.POST(statistics.ClientPath, take("clientId", func(r *statistics.ClientReport) string { return r.ClientID }, a.tally.TakeClient))
+	srv.Engine.POST(reports.CommentPath, take("", nil, a.tally.TakeComment))
+	srv.Engine.POST(reports.ReaderPath, take("instanceId", func(r *reports.Reader) string { return r.InstanceID }, a.tally.TakeReader))
+	srv.Engine.POST(reports.ClientPath, take("clientId", func(r *reports.Client) string { return r.ClientID }, a.tally.TakeClient))
 	srv.Ready()
 	return srv.Run(ctx)
 }

@@ -14,7 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/livecomments/livecomments/services/shared/statistics"
+	"github.com/livecomments/livecomments/services/shared/reports"
 )
 
 // Config says for how long reports count.
@@ -29,9 +29,9 @@ type Tally struct {
 	now func() time.Time
 
 	mu       sync.Mutex
-	comments map[string]fresh[statistics.CommentReport]
-	readers  map[string]fresh[statistics.ReaderReport]
-	clients  map[string]fresh[statistics.ClientReport]
+	comments map[string]fresh[reports.CommentAPI]
+	readers  map[string]fresh[reports.Reader]
+	clients  map[string]fresh[reports.Client]
 	counted  map[string]*series // by part, also when it has gone
 	gauges   gauges
 }
@@ -45,49 +45,49 @@ type fresh[R any] struct {
 func New(cfg Config, now func() time.Time) *Tally {
 	return &Tally{
 		cfg: cfg, now: now, gauges: newGauges(),
-		comments: map[string]fresh[statistics.CommentReport]{},
-		readers:  map[string]fresh[statistics.ReaderReport]{},
-		clients:  map[string]fresh[statistics.ClientReport]{},
+		comments: map[string]fresh[reports.CommentAPI]{},
+		readers:  map[string]fresh[reports.Reader]{},
+		clients:  map[string]fresh[reports.Client]{},
 		counted:  map[string]*series{},
 	}
 }
 
 // TakeComment replaces the report of one instance of the Comment API.
-func (t *Tally) TakeComment(report statistics.CommentReport) {
+func (t *Tally) TakeComment(report reports.CommentAPI) {
 	report.ActiveTopicCount = max(report.ActiveTopicCount, len(report.ActiveTopics), len(report.TopicSubscribers))
 	report.CommentedVideos = max(report.CommentedVideos, len(report.CommentsByVideo))
 	report.ActiveTopics = capped(report.ActiveTopics)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.count("comment "+report.InstanceID, counters{published: report.TotalComments})
-	t.comments[report.InstanceID] = fresh[statistics.CommentReport]{report, t.now()}
+	t.comments[report.InstanceID] = fresh[reports.CommentAPI]{report, t.now()}
 	t.forget()
 }
 
 // TakeReader replaces the report of one reader.
-func (t *Tally) TakeReader(report statistics.ReaderReport) {
+func (t *Tally) TakeReader(report reports.Reader) {
 	report.SubscribedTopicCount = max(report.SubscribedTopicCount, len(report.SubscribedTopics))
 	report.SubscribedTopics = capped(report.SubscribedTopics)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.count("reader "+report.InstanceID, counters{received: report.MessagesReceived, sent: report.MessagesSent})
-	t.readers[report.InstanceID] = fresh[statistics.ReaderReport]{report, t.now()}
+	t.readers[report.InstanceID] = fresh[reports.Reader]{report, t.now()}
 	t.forget()
 }
 
 // TakeClient replaces the report of one client.
-func (t *Tally) TakeClient(report statistics.ClientReport) {
+func (t *Tally) TakeClient(report reports.Client) {
 	report.SubscribedTopics = capped(report.SubscribedTopics)
 	report.Viewers = max(report.Viewers, 1)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.clients[report.ClientID] = fresh[statistics.ClientReport]{report, t.now()}
+	t.clients[report.ClientID] = fresh[reports.Client]{report, t.now()}
 	t.forget()
 }
 
 // capped is never nil, so that in JSON it is a list.
 func capped(list []string) []string {
-	return append([]string{}, list[:min(len(list), statistics.ListCap)]...)
+	return append([]string{}, list[:min(len(list), reports.ListCap)]...)
 }
 
 // count adds a report to its part's series.
@@ -130,7 +130,7 @@ func (t *Tally) Totals() Totals {
 }
 
 func (t *Tally) commentAPI() CommentAPI {
-	all := CommentAPI{Instances: len(t.comments), CommentReport: statistics.CommentReport{
+	all := CommentAPI{Instances: len(t.comments), CommentAPI: reports.CommentAPI{
 		CommentsByVideo: map[string]uint64{}, ActiveTopics: []string{}, TopicSubscribers: map[string]int64{},
 	}}
 	var newest time.Time
@@ -154,7 +154,7 @@ func (t *Tally) commentAPI() CommentAPI {
 		}
 	}
 	all.CommentedVideos = max(all.CommentedVideos, len(all.CommentsByVideo))
-	all.CommentsByVideo = statistics.Top(maps.All(all.CommentsByVideo))
+	all.CommentsByVideo = reports.Top(maps.All(all.CommentsByVideo))
 	return all
 }
 
@@ -173,7 +173,7 @@ func (t *Tally) readerAPIs(activeTopics int) ReaderAPIs {
 		}
 		complete = complete && len(report.SubscribedTopics) == report.SubscribedTopicCount
 		most = max(most, report.SubscribedTopicCount)
-		all.Readers = append(all.Readers, Reader{ReaderReport: report, ReportedAt: part.at.UTC()})
+		all.Readers = append(all.Readers, Reader{Reader: report, ReportedAt: part.at.UTC()})
 	}
 	switch {
 	case complete:
@@ -198,7 +198,7 @@ func (t *Tally) viewers() ([]Client, Viewers) {
 	var all Viewers
 	for _, part := range t.clients {
 		report := part.report
-		clients = append(clients, Client{ClientReport: report, ReportedAt: part.at.UTC()})
+		clients = append(clients, Client{Client: report, ReportedAt: part.at.UTC()})
 		all.Clients++
 		all.Viewers += report.Viewers
 		all.Connected += report.Connected
@@ -212,7 +212,7 @@ func (t *Tally) viewers() ([]Client, Viewers) {
 		all.LatencyMillis.Count += report.LatencyMillis.Count
 	}
 	slices.SortFunc(clients, func(a, b Client) int { return cmp.Compare(a.ClientID, b.ClientID) })
-	return clients[:min(len(clients), statistics.ListCap)], all
+	return clients[:min(len(clients), reports.ListCap)], all
 }
 
 func (t *Tally) stored() (comments uint64) {

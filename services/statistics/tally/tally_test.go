@@ -7,7 +7,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 
-	"github.com/livecomments/livecomments/services/shared/statistics"
+	"github.com/livecomments/livecomments/services/shared/reports"
 	"github.com/livecomments/livecomments/services/statistics/tally"
 )
 
@@ -31,9 +31,9 @@ func topics(n int) []string {
 
 func TestCountsOf90000ChannelsStayExactWhileListsAreCapped(t *testing.T) {
 	tally, _ := newTally()
-	tally.TakeComment(statistics.CommentReport{ActiveTopics: topics(100), ActiveTopicCount: 90_000})
-	tally.TakeReader(statistics.ReaderReport{InstanceID: "r1", SubscribedTopics: topics(100), SubscribedTopicCount: 72_900})
-	tally.TakeReader(statistics.ReaderReport{InstanceID: "r2", SubscribedTopics: topics(5000)}) // a sender that does not cap
+	tally.TakeComment(reports.CommentAPI{ActiveTopics: topics(100), ActiveTopicCount: 90_000})
+	tally.TakeReader(reports.Reader{InstanceID: "r1", SubscribedTopics: topics(100), SubscribedTopicCount: 72_900})
+	tally.TakeReader(reports.Reader{InstanceID: "r2", SubscribedTopics: topics(5000)}) // a sender that does not cap
 	all := tally.Totals().ReaderAPIs
 	assert.Equal(t, 90_000, all.AllSubscribedTopicCount)
 	assert.Equal(t, 72_900+5000, all.TotalSubscriptions)
@@ -45,14 +45,14 @@ func TestCountsOf90000ChannelsStayExactWhileListsAreCapped(t *testing.T) {
 	for name, list := range map[string][]string{
 		"all": all.AllSubscribedTopics, "r1": all.Readers[0].SubscribedTopics, "r2": all.Readers[1].SubscribedTopics,
 	} {
-		assert.Len(t, list, statistics.ListCap, name)
+		assert.Len(t, list, reports.ListCap, name)
 	}
 }
 
 func TestWithoutACommentAPITheShareIsOfWhatTheReadersName(t *testing.T) {
 	tally, _ := newTally()
-	tally.TakeReader(statistics.ReaderReport{InstanceID: "r1", SubscribedTopics: []string{"a", "b"}})
-	tally.TakeReader(statistics.ReaderReport{InstanceID: "r2", SubscribedTopics: []string{"b", "c"}})
+	tally.TakeReader(reports.Reader{InstanceID: "r1", SubscribedTopics: []string{"a", "b"}})
+	tally.TakeReader(reports.Reader{InstanceID: "r2", SubscribedTopics: []string{"b", "c"}})
 	all := tally.Totals().ReaderAPIs
 	assert.Equal(t, 3, all.AllSubscribedTopicCount)
 	assert.Equal(t, []string{"a", "b", "c"}, all.AllSubscribedTopics)
@@ -61,8 +61,8 @@ func TestWithoutACommentAPITheShareIsOfWhatTheReadersName(t *testing.T) {
 
 func TestWhatNobodyKnowsIsNotGuessed(t *testing.T) {
 	tally, _ := newTally()
-	tally.TakeReader(statistics.ReaderReport{InstanceID: "r1", SubscribedTopics: topics(100), SubscribedTopicCount: 1000})
-	tally.TakeReader(statistics.ReaderReport{InstanceID: "r2", SubscribedTopics: topics(100), SubscribedTopicCount: 1000})
+	tally.TakeReader(reports.Reader{InstanceID: "r1", SubscribedTopics: topics(100), SubscribedTopicCount: 1000})
+	tally.TakeReader(reports.Reader{InstanceID: "r2", SubscribedTopics: topics(100), SubscribedTopicCount: 1000})
 	all := tally.Totals().ReaderAPIs
 	assert.Zero(t, all.AllSubscribedTopicCount)
 	assert.Zero(t, all.SubscriptionShare.Max)
@@ -71,13 +71,13 @@ func TestWhatNobodyKnowsIsNotGuessed(t *testing.T) {
 
 func TestAPartThatStopsReportingDropsOutOfTheTotals(t *testing.T) {
 	tally, clock := newTally()
-	tally.TakeReader(statistics.ReaderReport{InstanceID: "stays", ActiveConnections: 10, MessagesSent: 100})
-	tally.TakeReader(statistics.ReaderReport{InstanceID: "goes", ActiveConnections: 5, MessagesSent: 50})
-	tally.TakeClient(statistics.ClientReport{ClientID: "stays", Viewers: 3})
-	tally.TakeClient(statistics.ClientReport{ClientID: "goes", Viewers: 4})
+	tally.TakeReader(reports.Reader{InstanceID: "stays", ActiveConnections: 10, MessagesSent: 100})
+	tally.TakeReader(reports.Reader{InstanceID: "goes", ActiveConnections: 5, MessagesSent: 50})
+	tally.TakeClient(reports.Client{ClientID: "stays", Viewers: 3})
+	tally.TakeClient(reports.Client{ClientID: "goes", Viewers: 4})
 	clock.pass(10 * time.Second)
-	tally.TakeReader(statistics.ReaderReport{InstanceID: "stays", ActiveConnections: 11, MessagesSent: 110})
-	tally.TakeClient(statistics.ClientReport{ClientID: "stays", Viewers: 3})
+	tally.TakeReader(reports.Reader{InstanceID: "stays", ActiveConnections: 11, MessagesSent: 110})
+	tally.TakeClient(reports.Client{ClientID: "stays", Viewers: 3})
 	clock.pass(5 * time.Second)
 	totals := tally.Totals()
 	assert.Equal(t, 2, totals.ReaderAPIs.TotalReaders, "15 s are not over")
@@ -95,9 +95,9 @@ func TestAPartThatStopsReportingDropsOutOfTheTotals(t *testing.T) {
 func TestCopiesPerCommentIsOverTheWindowAndSurvivesRestarts(t *testing.T) {
 	tally, clock := newTally()
 	report := func(comments, first, second uint64) {
-		tally.TakeComment(statistics.CommentReport{InstanceID: "c", TotalComments: comments})
-		tally.TakeReader(statistics.ReaderReport{InstanceID: "r1", MessagesReceived: first, MessagesSent: 10 * first})
-		tally.TakeReader(statistics.ReaderReport{InstanceID: "r2", MessagesReceived: second, MessagesSent: 10 * second})
+		tally.TakeComment(reports.CommentAPI{InstanceID: "c", TotalComments: comments})
+		tally.TakeReader(reports.Reader{InstanceID: "r1", MessagesReceived: first, MessagesSent: 10 * first})
+		tally.TakeReader(reports.Reader{InstanceID: "r2", MessagesReceived: second, MessagesSent: 10 * second})
 	}
 	report(1000, 500, 500) // from before this tally began: not its own to count
 	assert.Zero(t, tally.Totals().Rates.CopiesPerComment)
@@ -124,13 +124,13 @@ func TestCopiesPerCommentIsOverTheWindowAndSurvivesRestarts(t *testing.T) {
 
 func TestStoredCommentsCountsEveryInstanceOnceAlsoWhenItHasGone(t *testing.T) {
 	tally, clock := newTally()
-	tally.TakeComment(statistics.CommentReport{InstanceID: "a", TotalComments: 5, CommentsByVideo: map[string]uint64{"v": 5}, ActiveTopicCount: 9})
-	tally.TakeComment(statistics.CommentReport{InstanceID: "b", TotalComments: 7, CommentsByVideo: map[string]uint64{"v": 1, "w": 6}})
+	tally.TakeComment(reports.CommentAPI{InstanceID: "a", TotalComments: 5, CommentsByVideo: map[string]uint64{"v": 5}, ActiveTopicCount: 9})
+	tally.TakeComment(reports.CommentAPI{InstanceID: "b", TotalComments: 7, CommentsByVideo: map[string]uint64{"v": 1, "w": 6}})
 	assert.Equal(t, uint64(12), tally.Totals().StoredComments)
 	assert.Equal(t, map[string]uint64{"v": 6, "w": 6}, tally.Totals().CommentAPI.CommentsByVideo)
 	clock.pass(time.Minute)
 	assert.Equal(t, 0, tally.Totals().CommentAPI.Instances)
-	tally.TakeComment(statistics.CommentReport{InstanceID: "a", TotalComments: 6, ActiveTopicCount: 8})
+	tally.TakeComment(reports.CommentAPI{InstanceID: "a", TotalComments: 6, ActiveTopicCount: 8})
 	totals := tally.Totals()
 	assert.Equal(t, uint64(13), totals.StoredComments)
 	assert.Equal(t, uint64(6), totals.CommentAPI.TotalComments)

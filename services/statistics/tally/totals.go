@@ -3,7 +3,7 @@ package tally
 import (
 	"time"
 
-	"github.com/livecomments/livecomments/services/shared/statistics"
+	"github.com/livecomments/livecomments/services/shared/reports"
 )
 
 // Totals is the answer of GET /statistics.
@@ -22,7 +22,7 @@ type Totals struct {
 // CommentAPI sums the instances of the Comment API. CommentedVideos is, with several of them, the largest they report.
 type CommentAPI struct {
 	Instances int `json:"instances"`
-	statistics.CommentReport
+	reports.CommentAPI
 }
 
 // ReaderAPIs sums the readers.
@@ -45,7 +45,7 @@ type ReaderAPIs struct {
 
 // Reader is one reader's report and its part in the whole.
 type Reader struct {
-	statistics.ReaderReport
+	reports.Reader
 	// SubscriptionShare is the reader's topics ÷ all topics, 0 to 1.
 	SubscriptionShare float64   `json:"subscriptionShare"`
 	ReportedAt        time.Time `json:"reportedAt"`
@@ -71,7 +71,7 @@ func (s *Share) add(share float64, of int) {
 
 // Client is one client's report.
 type Client struct {
-	statistics.ClientReport
+	reports.Client
 	ReportedAt time.Time `json:"reportedAt"`
 }
 
@@ -82,8 +82,8 @@ type Viewers struct {
 	Connected         int    `json:"connected"`
 	CommentsGenerated uint64 `json:"commentsGenerated"`
 	CommentsConsumed  uint64 `json:"commentsConsumed"`
-	statistics.Verification
-	LatencyMillis statistics.Latency `json:"latencyMillis"`
+	reports.Verification
+	LatencyMillis reports.Latency `json:"latencyMillis"`
 }
 
 // Rates are means over the window, or since a part began to report where that is less.

@@ -1,5 +1,5 @@
-// Package statistics is what the parts tell the Statistics API about themselves, and how they send it.
-package statistics
+// Package reports is what the parts tell the Statistics API about themselves, and how they send it.
+package reports
 
 import (
 	"bytes"
@@ -45,8 +45,8 @@ const (
 	ClientPath  = "/client-statistics"
 )
 
-// CommentReport is what one instance of the Comment API says of itself and, having Redis at hand, of the topics.
-type CommentReport struct {
+// CommentAPI is what one instance of the Comment API says of itself and, having Redis at hand, of the topics.
+type CommentAPI struct {
 	InstanceID string `json:"instanceId,omitempty"`
 	// TotalComments counts the comments answered 201 since the instance started.
 	TotalComments uint64 `json:"totalComments"`
@@ -60,8 +60,8 @@ type CommentReport struct {
 	ActiveTopicCount int              `json:"activeTopicCount" validate:"min=0"`
 }
 
-// ReaderReport is what one reader says of itself.
-type ReaderReport struct {
+// Reader is what one reader says of itself.
+type Reader struct {
 	InstanceID        string `json:"instanceId"`
 	ActiveConnections int    `json:"activeConnections" validate:"min=0"`
 	// SubscribedTopics names videos that the reader is subscribed to; SubscribedTopicCount is their exact number.
@@ -75,8 +75,8 @@ type ReaderReport struct {
 	Gaps uint64 `json:"gaps"`
 }
 
-// ClientReport is what simulated viewers say of what they saw: one viewer, or a fleet of them.
-type ClientReport struct {
+// Client is what simulated viewers say of what they saw: one viewer, or a fleet of them.
+type Client struct {
 	ClientID          string   `json:"clientId"`
 	UserID            string   `json:"userId"`
 	VideoID           string   `json:"videoId"`
@@ -151,9 +151,9 @@ type Config struct {
 	Interval time.Duration `name:"report-interval" env:"REPORT_INTERVAL" default:"2s" validate:"min=100ms" help:"How often to report to it."`
 }
 
-// Report sends what collect returns to path of the Statistics API at once, at every interval, and once more when ctx has
+// Run sends what collect returns to path of the Statistics API at once, at every interval, and once more when ctx has
 // ended. The system does not need it to run: a failure is logged once, until the next success, and costs nothing else.
-func Report(ctx context.Context, cfg Config, log *zap.Logger, path string, collect func(context.Context) []any) {
+func Run(ctx context.Context, cfg Config, log *zap.Logger, path string, collect func(context.Context) []any) {
 	if cfg.URL == "" {
 		return
 	}
@@ -161,7 +161,7 @@ func Report(ctx context.Context, cfg Config, log *zap.Logger, path string, colle
 	defer ticker.Stop()
 	failing := false
 	for {
-		err := Send(ctx, cfg, path, collect(ctx))
+		err := send(ctx, cfg, path, collect(ctx))
 		if err != nil && !failing && ctx.Err() == nil {
 			log.Warn("statistics are not being taken", zap.Error(err))
 		} else if err == nil && failing {
@@ -172,7 +172,7 @@ func Report(ctx context.Context, cfg Config, log *zap.Logger, path string, colle
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 			defer cancel()
-			if err := Send(last, cfg, path, collect(last)); err != nil && !failing {
+			if err := send(last, cfg, path, collect(last)); err != nil && !failing {
 				log.Warn("the last statistics were not taken", zap.Error(err))
 			}
 			return
@@ -181,8 +181,8 @@ func Report(ctx context.Context, cfg Config, log *zap.Logger, path string, colle
 	}
 }
 
-// Send posts reports to path of the Statistics API, one after the other.
-func Send(ctx context.Context, cfg Config, path string, reports []any) error {
+// send posts reports to path of the Statistics API, one after the other.
+func send(ctx context.Context, cfg Config, path string, reports []any) error {
 	for _, report := range reports {
 		body, err := json.Marshal(report)
 		if err != nil {

@@ -1,4 +1,4 @@
-package statistics_test
+package reports_test
 
 import (
 	"context"
@@ -17,7 +17,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
-	"github.com/livecomments/livecomments/services/shared/statistics"
+	"github.com/livecomments/livecomments/services/shared/reports"
 )
 
 func TestAPartReportsAgainWhenTheStatisticsAPIComesBack(t *testing.T) {
@@ -47,7 +47,7 @@ func TestAPartReportsAgainWhenTheStatisticsAPIComesBack(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		statistics.Report(ctx, statistics.Config{URL: api.URL + "/", Interval: 10 * time.Millisecond}, zap.New(logged), "/client-statistics",
+		reports.Run(ctx, reports.Config{URL: api.URL + "/", Interval: 10 * time.Millisecond}, zap.New(logged), "/client-statistics",
 			func(context.Context) []any { return []any{map[string]int{"a": 1}} })
 	}()
 	require.Eventually(t, some, 5*time.Second, time.Millisecond)
@@ -70,7 +70,7 @@ func TestAPartReportsAgainWhenTheStatisticsAPIComesBack(t *testing.T) {
 
 func TestWithoutAStatisticsAPINothingIsSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		statistics.Report(t.Context(), statistics.Config{}, zap.NewNop(), "/x", func(context.Context) []any {
+		reports.Run(t.Context(), reports.Config{}, zap.NewNop(), "/x", func(context.Context) []any {
 			t.Error("collected")
 			return nil
 		})
@@ -82,11 +82,11 @@ func TestTopKeepsTheLargest(t *testing.T) {
 	for i := range 1000 {
 		counts[fmt.Sprintf("v%03d", i)] = uint64(i / 2)
 	}
-	top := statistics.Top(maps.All(counts))
-	assert.Len(t, top, statistics.ListCap)
+	top := reports.Top(maps.All(counts))
+	assert.Len(t, top, reports.ListCap)
 	for i := 900; i < 1000; i++ {
 		assert.Contains(t, top, fmt.Sprintf("v%03d", i))
 	}
 	few := map[string]uint64{"a": 1}
-	assert.Equal(t, few, statistics.Top(maps.All(few)))
+	assert.Equal(t, few, reports.Top(maps.All(few)))
 }
