@@ -18,6 +18,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
 
+	"github.com/livecomments/livecomments/services/shared/comment"
+	"github.com/livecomments/livecomments/services/shared/config"
 	"github.com/livecomments/livecomments/services/shared/task"
 	"github.com/livecomments/livecomments/services/shared/telemetry"
 )
@@ -54,6 +56,8 @@ type Server struct {
 	stopping atomic.Bool
 	draining chan struct{}
 	handlers sync.WaitGroup
+	observed gin.HandlerFunc
+	others   []address // beside that of Engine
 	accepted func(net.Conn)
 	streams  Streams
 
@@ -84,6 +88,8 @@ func New(service string, port int, cfg Config) (*Server, error) {
 	if instance == "" {
 		host, _ := os.Hostname()
 		instance = host + ":" + strconv.Itoa(port)
+	} else if err := comment.ValidateID("INSTANCE_ID", instance); err != nil {
+		return nil, config.Errorf("%s", err)
 	}
 	log := cfg.Logger
 	if log == nil {
@@ -102,22 +108,14 @@ func New(service string, port int, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.Engine.HandleMethodNotAllowed = true
-	s.Engine.Use(s.observe(), gin.CustomRecoveryWithWriter(nil, s.recover), crossOrigin, s.connections.limit, s.limitBody)
-	s.Engine.NoRoute(func(c *gin.Context) { Fail(c, http.StatusNotFound, "there is no %s here", c.Request.URL.Path) })
-	s.Engine.NoMethod(func(c *gin.Context) {
-		Fail(c, http.StatusMethodNotAllowed, "%s does not take %s", c.Request.URL.Path, c.Request.Method)
-	})
-	s.Get("/livez", func(c *gin.Context) { JSON(c, http.StatusOK, gin.H{"status": "ok"}) })
-	s.Get("/readyz", s.readyz)
+	s.observed = s.observe()
+	s.equip(s.Engine, crossOrigin)
 	s.Get("/metrics", gin.WrapH(promhttp.HandlerFor(s.Registry, promhttp.HandlerOpts{})))
 	return s, nil
 }
 
 // Get registers a handler for GET and HEAD.
-func (s *Server) Get(path string, handler gin.HandlerFunc) {
-	s.Engine.Match([]string{http.MethodGet, http.MethodHead}, path, handler)
-}
+func (s *Server) Get(path string, handler gin.HandlerFunc) { get(s.Engine, path, handler) }
 
 // OnAccept has every connection handed to accepted before it is served.
 func (s *Server) OnAccept(accepted func(net.Conn)) { s.accepted = accepted }
@@ -157,18 +155,6 @@ func (s *Server) readyz(c *gin.Context) {
 // Draining is closed when the server begins to end its streams. Requests on open connections can still come then.
 func (s *Server) Draining() <-chan struct{} { return s.draining }
 
-// listen opens the port, or takes Config.Listener.
-func (s *Server) listen() (net.Listener, error) {
-	if s.cfg.Listener != nil {
-		return s.cfg.Listener, nil
-	}
-	listener, err := net.Listen("tcp", ":"+strconv.Itoa(s.port))
-	if err != nil {
-		return nil, fmt.Errorf("PORT=%d cannot be opened: %w", s.port, err)
-	}
-	return listener, nil
-}
-
 // Run serves until ctx ends, then drains: for DRAIN_DELAY everything goes on with /readyz at 503, then no connection is
 // accepted any more and what is under way has STOP_TIMEOUT to end. The tasks run beside it, and are told to end after
 // the last request has; Run returns when all have. The error says what kept it from serving, or how many connections it
@@ -182,12 +168,13 @@ func (s *Server) Run(ctx context.Context, tasks ...func(context.Context)) error 
 }
 
 func (s *Server) serve(ctx context.Context) error {
-	listener, err := s.listen()
+	engines, err := s.listen()
 	if err != nil {
 		return err
 	}
 	web := &http.Server{
-		Handler:           s.Engine,
+		Handler:           http.HandlerFunc(byListener),
+		BaseContext:       contexts(engines),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       s.cfg.IdleTimeout,
 		MaxHeaderBytes:    16 << 10,
@@ -200,11 +187,16 @@ func (s *Server) serve(ctx context.Context) error {
 			return ctx
 		},
 	}
-	served := make(chan error, 1)
-	go func() { served <- web.Serve(patientListener{listener, s.connections}) }()
-	s.Log.Info("listening", zap.Stringer("address", listener.Addr()))
+	var serving sync.WaitGroup
+	defer serving.Wait()
+	failed := make(chan error, len(engines))
+	for listener := range engines {
+		serving.Go(func() { failed <- web.Serve(listener) })
+		s.Log.Info("listening", zap.Stringer("address", listener.Addr()))
+	}
 	select {
-	case err := <-served:
+	case err := <-failed:
+		_ = web.Close()
 		return err
 	case <-ctx.Done():
 	}
@@ -217,7 +209,6 @@ func (s *Server) serve(ctx context.Context) error {
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.StopTimeout)
 	defer cancel()
 	left := s.end(limit, web)
-	<-served //nolint:errcheck // Shutdown has made Serve return; its error says only that
 	s.Log.Info("stopped")
 	if left > 0 {
 		return fmt.Errorf("%d connections had not ended within STOP_TIMEOUT=%s and were cut", left, s.cfg.StopTimeout)

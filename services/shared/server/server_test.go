@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -159,6 +160,81 @@ func TestWhatDoesNotEndInTimeIsCutAndCounted(t *testing.T) {
 	stop()
 	require.EqualError(t, <-done, "1 connections had not ended within STOP_TIMEOUT=50ms and were cut")
 	<-ended
+}
+
+func TestASecondPortServesItsOwnRoutesUntilTheServiceStops(t *testing.T) {
+	second, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	url := "http://" + second.Addr().String()
+	cfg := servertest.Defaults(t, func(cfg *settings) { cfg.Server.BodyLimit = 10 })
+	inside := make(chan struct{})
+	s := servertest.Start(t, &cfg.Server, "test", func(ctx context.Context) error {
+		srv, err := server.New("test", cfg.Port, cfg.Server)
+		if err != nil {
+			return err
+		}
+		srv.Get("/first", func(c *gin.Context) { c.String(http.StatusOK, "first") })
+		engine := srv.ListenAlso("SECOND_PORT", 1, second)
+		engine.POST("/second", func(c *gin.Context) {
+			if server.ReadJSON(c, &struct{}{}) {
+				c.String(http.StatusOK, "second")
+			}
+		})
+		engine.GET("/slow", func(c *gin.Context) {
+			close(inside)
+			time.Sleep(100 * time.Millisecond)
+			c.String(http.StatusOK, "done")
+		})
+		srv.Ready()
+		return srv.Run(ctx)
+	}).AwaitReady(t)
+
+	assert.Equal(t, "second", servertest.Do(t, "POST", url+"/second", "{}").Body)
+	assert.Equal(t, "first", servertest.Do(t, "GET", s.URL+"/first", "").Body)
+	servertest.Refused(t, "POST", s.URL+"/second", "{}", 404, "there is no /second here")
+	servertest.Refused(t, "GET", url+"/first", "", 404, "there is no /first here")
+	servertest.Refused(t, "GET", url+"/second", "", 405, "/second does not take GET")
+	servertest.Refused(t, "GET", url+"/metrics", "", 404, "there is no /metrics here")
+	servertest.Refused(t, "POST", url+"/second", `{"a":"long"}`, 413, "the body must be at most 10 bytes")
+	for _, probe := range []string{"/livez", "/readyz"} {
+		assert.Equal(t, 200, servertest.Do(t, "GET", url+probe, "").Status, probe)
+	}
+	assert.Empty(t, servertest.Do(t, "POST", url+"/second", "{}", "Origin", "https://video.example").Header.Get("Access-Control-Allow-Origin"))
+	s.AwaitMetric(t, `livecomments_http_request_duration_seconds_count{method="POST",route="/second",status="200"} 2`)
+
+	answer := make(chan servertest.Answer)
+	go func() { answer <- servertest.Do(t, "GET", url+"/slow", "") }()
+	<-inside
+	s.Tell()
+	assert.Equal(t, "done", (<-answer).Body, "what is under way ends")
+	require.NoError(t, s.Wait())
+	_, err = net.Dial("tcp", second.Addr().String())
+	assert.Error(t, err, "it is closed")
+}
+
+func TestATakenPortIsNamedByItsSetting(t *testing.T) {
+	taken, err := net.Listen("tcp", ":0")
+	require.NoError(t, err)
+	defer func() { _ = taken.Close() }()
+	port := taken.Addr().(*net.TCPAddr).Port
+	first, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	cfg := servertest.Defaults(t, func(cfg *settings) { cfg.Server.Listener, cfg.Server.Logger = first, servertest.Logger(t, "test") })
+	srv, err := server.New("test", cfg.Port, cfg.Server)
+	require.NoError(t, err)
+	srv.ListenAlso("SECOND_PORT", port, nil)
+	require.ErrorContains(t, srv.Run(t.Context()), fmt.Sprintf("SECOND_PORT=%d cannot be opened: ", port))
+	_, err = net.Dial("tcp", first.Addr().String())
+	assert.Error(t, err, "the port that was opened before is closed")
+}
+
+func TestANameThatIsNoLabelStopsTheService(t *testing.T) {
+	for _, name := range []string{"reader 1", "reader#1", strings.Repeat("r", 129)} {
+		_, err := server.New("test", 1, server.Config{InstanceID: name, CORSOrigins: []string{"*"}})
+		var bad *config.Error
+		require.ErrorAs(t, err, &bad)
+		assert.EqualError(t, err, "INSTANCE_ID must be 1 to 128 characters of A-Z a-z 0-9 . _ : -")
+	}
 }
 
 func TestMetricsCountRequestsByRouteAndNotByInventedPaths(t *testing.T) {
