@@ -49,7 +49,7 @@ func TestARunOfSetLengthFailsWhenNothingArrives(t *testing.T) {
 			listener, err := net.Listen("tcp", "127.0.0.1:0")
 			require.NoError(t, err)
 			err = fleet.Run(t.Context(), servertest.Defaults(t, func(cfg *fleet.Config) {
-				cfg.Server.Listener, cfg.Reports.URL = listener, ""
+				cfg.Server.Listener, cfg.Reports.StatisticsAPIURL = listener, ""
 				cfg.CommentAPIURL, cfg.ReaderAPIURLs = system.URL, []string{system.URL}
 				cfg.Viewers, cfg.Videos, cfg.CommentsPerMinute = 2, 1, 600
 				cfg.Duration, cfg.SettleTimeout = time.Second, 0

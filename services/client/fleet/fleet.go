@@ -80,6 +80,9 @@ func Run(ctx context.Context, cfg Config) error {
 	if err := comment.ValidateID("VIDEO_PREFIX", cfg.VideoPrefix); err != nil {
 		return config.Errorf("%s", err)
 	}
+	if err := comment.ValidateID("INSTANCE_ID with the number of a viewer", viewerName(cfg.Server.InstanceID, individual)); err != nil {
+		return config.Errorf("%s", err)
+	}
 	audiences, err := popularity.Audiences(popularity.Distribution(cfg.Popularity), cfg.Videos, cfg.Viewers)
 	if err != nil {
 		return config.Errorf("VIEWERS=%d, VIDEOS=%d: %s", cfg.Viewers, cfg.Videos, err)
@@ -117,7 +120,7 @@ func (f *fleet) verdict() error {
 // run lets the viewers watch and post until ctx ends, and reports meanwhile, and once more when they have left.
 func (f *fleet) run(ctx context.Context) {
 	conclude := task.Start(ctx, func(ctx context.Context) {
-		reports.Run(ctx, f.cfg.Reports, f.log, reports.ClientPath, f.report)
+		reports.Run(ctx, f.cfg.Reports, f.log, f.report)
 	})
 	leave := task.Start(ctx, f.watch, f.check)
 	f.post(ctx)
@@ -135,7 +138,7 @@ func newFleet(cfg Config, srv *server.Server, videos []int) *fleet {
 		DisableCompression: true, MaxIdleConnsPerHost: postsAtOnce, ResponseHeaderTimeout: 30 * time.Second,
 	}}}
 	for i, video := range videos {
-		m := &member{name: fmt.Sprintf("%s-%d", srv.Instance, i+1)}
+		m := &member{name: viewerName(srv.Instance, i+1)}
 		m.Viewer = viewer.Viewer{
 			UserID: fmt.Sprintf("user%d", i+1), VideoID: fmt.Sprintf("%s%d", cfg.VideoPrefix, video+1),
 			Readers: cfg.ReaderAPIURLs, HTTP: f.http, Log: srv.Log,
@@ -148,6 +151,9 @@ func newFleet(cfg Config, srv *server.Server, videos []int) *fleet {
 	}
 	return f
 }
+
+// viewerName is the id under which a viewer of a small fleet reports.
+func viewerName(instance string, number int) string { return fmt.Sprintf("%s-%d", instance, number) }
 
 // watch connects the viewers, spread over time, and returns when ctx has ended and all have left.
 func (f *fleet) watch(ctx context.Context) {

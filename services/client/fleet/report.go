@@ -1,7 +1,6 @@
 package fleet
 
 import (
-	"context"
 	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -9,16 +8,18 @@ import (
 	"github.com/livecomments/livecomments/services/shared/reports"
 )
 
-// report is what goes to the Statistics API: each viewer of a small fleet for itself, a large one as a whole.
-func (f *fleet) report(context.Context) []any {
+// report is what goes to the Statistics API: a small fleet reports each viewer, a large one their sum.
+func (f *fleet) report() []reports.Report {
 	if len(f.viewers) > individual {
-		return []any{f.total()}
+		total := f.total()
+		return []reports.Report{&total}
 	}
-	reports := make([]any, len(f.viewers))
+	all := make([]reports.Report, len(f.viewers))
 	for i, m := range f.viewers {
-		reports[i] = m.report()
+		one := m.report()
+		all[i] = &one
 	}
-	return reports
+	return all
 }
 
 func (m *member) report() reports.Client {

@@ -3,11 +3,9 @@ package api
 
 import (
 	"context"
-	"maps"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -41,10 +39,6 @@ type api struct {
 	published prometheus.Counter
 	refused   *prometheus.CounterVec
 	failed    atomic.Uint64 // posts that Redis has refused since it last took one
-
-	// What Redis last said of the topics; only report touches it.
-	topicCount       int
-	topicSubscribers map[string]int64
 }
 
 // Run serves the Comment API until ctx ends, and returns when all of it has stopped.
@@ -83,20 +77,20 @@ func Run(ctx context.Context, cfg Config) error {
 	return srv.Run(ctx,
 		srv.ReadyAfter("Redis", func(ctx context.Context) error { return redis.Await(ctx, broker.Publishing, srv.NotReady) }),
 		func(ctx context.Context) {
-			reports.Run(ctx, cfg.Reports, srv.Log, reports.CommentPath, a.report)
+			reports.Run(ctx, cfg.Reports, srv.Log, a.report)
 		})
 }
 
 func (a *api) route(srv *server.Server) error {
 	srv.Engine.POST("/comment", a.post)
 	srv.Get("/health", a.health)
-	if a.cfg.Reports.URL == "" {
+	if a.cfg.Reports.StatisticsAPIURL == "" {
 		srv.Get("/statistics", func(c *gin.Context) {
 			server.Fail(c, http.StatusNotFound, "this Comment API knows no Statistics API: its STATISTICS_API_URL is empty")
 		})
 		return nil
 	}
-	target, err := url.Parse(a.cfg.Reports.URL)
+	target, err := url.Parse(a.cfg.Reports.StatisticsAPIURL)
 	if err != nil {
 		return err
 	}
@@ -171,14 +165,8 @@ func (a *api) health(c *gin.Context) {
 	server.JSON(c, http.StatusOK, gin.H{"status": "ok", "instance": a.instance, "comments": a.counts.total()})
 }
 
-func (a *api) report(ctx context.Context) []any {
-	// While Redis is away the readers keep to their topics, so what was last known of them stands.
-	if count, subscribers, err := a.broker.Topics(ctx, reports.ListCap); err == nil {
-		a.topicCount, a.topicSubscribers = count, subscribers
-	}
+func (a *api) report() []reports.Report {
 	report := a.counts.report()
 	report.InstanceID = a.instance
-	report.ActiveTopicCount, report.TopicSubscribers = a.topicCount, a.topicSubscribers
-	report.ActiveTopics = slices.Sorted(maps.Keys(a.topicSubscribers))
-	return []any{report}
+	return []reports.Report{&report}
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/livecomments/livecomments/services/shared/reports"
 )
 
-// countedVideos bounds the videos whose comments are counted one by one; anybody can invent a video id, and the ones
-// commented on longest ago are forgotten first. The total forgets nothing.
+// countedVideos bounds the videos whose comments are counted one by one, because anybody can invent a video id. The
+// videos that were commented on longest ago are forgotten first. The total forgets nothing.
 const countedVideos = 100_000
 
 type counts struct {
@@ -45,7 +45,7 @@ func (c *counts) report() reports.CommentAPI {
 	c.mu.Lock()
 	total, videos, numbers := c.comments, c.byVideo.Keys(), c.byVideo.Values()
 	c.mu.Unlock()
-	// Sorting takes a while, and posts must not wait for it.
+	// Without the lock: sorting takes a while, and posts must not wait for it.
 	top := reports.Top(func(yield func(string, uint64) bool) {
 		for i, video := range videos {
 			if !yield(video, numbers[i]) {

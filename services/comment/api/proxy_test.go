@@ -23,7 +23,7 @@ func TestWhoLeavesBeforeTheStatisticsComeIsCountedAs499AndNotAsAFaultOfTheStatis
 		}
 	}))
 	defer statistics.Close()
-	s := start(t, brokertest.Embedded(t), func(cfg *api.Config) { cfg.Reports.URL = statistics.URL }).AwaitReady(t)
+	s := start(t, brokertest.Embedded(t), func(cfg *api.Config) { cfg.Reports.StatisticsAPIURL = statistics.URL }).AwaitReady(t)
 
 	ctx, leave := context.WithCancel(t.Context())
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL+"/statistics", nil)

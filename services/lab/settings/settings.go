@@ -65,7 +65,7 @@ func Tables() ([]byte, error) {
 	}{
 		{"Every service", &server.Config{}},
 		{"Comment API, reader and client: where they report", &reports.Config{}},
-		{"Comment API and reader: Redis", &broker.Config{}},
+		{"Comment API, reader and Statistics API: Redis", &broker.Config{}},
 		{"Comment API", &commentapi.Config{}},
 		{"Reader", &readerapi.Config{}},
 		{"Statistics API", &statisticsapi.Config{}},

@@ -21,6 +21,7 @@ import (
 	readerapi "github.com/livecomments/livecomments/services/reader/api"
 	"github.com/livecomments/livecomments/services/shared/config"
 	"github.com/livecomments/livecomments/services/shared/popularity"
+	"github.com/livecomments/livecomments/services/shared/reports"
 	"github.com/livecomments/livecomments/services/shared/server"
 	"github.com/livecomments/livecomments/services/shared/telemetry"
 	statisticsapi "github.com/livecomments/livecomments/services/statistics/api"
@@ -133,6 +134,7 @@ func (c *Command) Run(ctx context.Context) error {
 type system struct {
 	command *Command
 	at      Addresses
+	reports reports.Config // of every part
 	parts   []*part
 	failed  chan error
 }
@@ -200,28 +202,25 @@ func (s *system) name(cfg *server.Config, name string, listener net.Listener) (e
 	return err
 }
 
-const reportInterval = time.Second
+// How often the parts report, and Redis is asked for the list of channels: more often than by default, because somebody is
+// looking on.
+const reportInterval, topicsInterval = time.Second, 2 * time.Second
 
 func (s *system) start(redisURL string) error {
 	s.at.Redis = redisURL
-	var statistics statisticsapi.Config
-	err := config.Load("statistics", nil, &statistics)
-	if err != nil {
+	if err := s.startStatistics(redisURL); err != nil {
 		return err
 	}
-	if s.at.Statistics, err = s.face(&statistics.Server, "statistics", "--statistics-port", s.command.StatisticsPort); err != nil {
-		return err
-	}
-	s.launch("statistics", func(ctx context.Context) error { return statisticsapi.Run(ctx, statistics) })
 
 	var comment commentapi.Config
-	if err = config.Load("comment", nil, &comment); err != nil {
+	err := config.Load("comment", nil, &comment)
+	if err != nil {
 		return err
 	}
 	if s.at.Comment, err = s.face(&comment.Server, "comment", "--comment-port", s.command.CommentPort); err != nil {
 		return err
 	}
-	comment.Redis.RedisURL, comment.Reports.URL, comment.Reports.Interval = redisURL, s.at.Statistics, reportInterval
+	comment.Redis.RedisURL, comment.Reports = redisURL, s.reports
 	s.launch("comment", func(ctx context.Context) error { return commentapi.Run(ctx, comment) })
 
 	for i := range s.command.Readers {
@@ -229,6 +228,27 @@ func (s *system) start(redisURL string) error {
 			return err
 		}
 	}
+	return nil
+}
+
+func (s *system) startStatistics(redisURL string) error {
+	var statistics statisticsapi.Config
+	err := config.Load("statistics", nil, &statistics)
+	if err != nil {
+		return err
+	}
+	if statistics.ReportListener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		return err
+	}
+	if s.at.Statistics, err = s.face(&statistics.Server, "statistics", "--statistics-port", s.command.StatisticsPort); err != nil {
+		_ = statistics.ReportListener.Close()
+		return err
+	}
+	s.reports = reports.Config{
+		StatisticsAPIURL: s.at.Statistics, URL: "http://" + statistics.ReportListener.Addr().String(), Interval: reportInterval,
+	}
+	statistics.Redis.RedisURL, statistics.TopicsInterval = redisURL, topicsInterval
+	s.launch("statistics", func(ctx context.Context) error { return statisticsapi.Run(ctx, statistics) })
 	return nil
 }
 
@@ -247,7 +267,7 @@ func (s *system) startReader(i int, redisURL string) error {
 		return err
 	}
 	s.at.Readers = append(s.at.Readers, url)
-	reader.Redis.RedisURL, reader.Reports.URL, reader.Reports.Interval = redisURL, s.at.Statistics, reportInterval
+	reader.Redis.RedisURL, reader.Reports = redisURL, s.reports
 	// Nobody waits here for balancers to look elsewhere.
 	reader.DrainPeriod = 100 * time.Millisecond
 	s.launch(name, func(ctx context.Context) error { return readerapi.Run(ctx, reader) })
@@ -310,7 +330,7 @@ func (s *system) startViewers() error {
 		return err
 	}
 	viewers.CommentAPIURL, viewers.ReaderAPIURLs = s.at.Comment, s.at.Readers
-	viewers.Reports.URL, viewers.Reports.Interval = s.at.Statistics, reportInterval
+	viewers.Reports = s.reports
 	viewers.Viewers, viewers.Videos, viewers.Popularity = s.command.Viewers, s.command.Videos, s.command.Popularity
 	viewers.CommentsPerMinute = s.command.CommentsPerMinute
 	s.launch("client", func(ctx context.Context) error { return fleet.Run(ctx, viewers) })

@@ -98,7 +98,7 @@ func Run(ctx context.Context, cfg Config) error {
 		a.engine.Run,
 		a.feed.Run,
 		func(ctx context.Context) {
-			reports.Run(ctx, cfg.Reports, srv.Log, reports.ReaderPath, a.report)
+			reports.Run(ctx, cfg.Reports, srv.Log, a.report)
 		})
 }
 
@@ -253,10 +253,10 @@ func (a *api) health(c *gin.Context) {
 	server.JSON(c, http.StatusOK, gin.H{"status": "ok", "instance": a.instance, "connections": a.engine.Stats().Open, "topics": topics})
 }
 
-func (a *api) report(context.Context) []any {
+func (a *api) report() []reports.Report {
 	count, topics := a.feed.Topics(reports.ListCap)
 	streams := a.engine.Stats()
-	return []any{reports.Reader{
+	return []reports.Report{&reports.Reader{
 		InstanceID: a.instance, ActiveConnections: int(streams.Open),
 		SubscribedTopics: topics, SubscribedTopicCount: count,
 		MessagesReceived: a.feed.Received(), MessagesSent: streams.Comments, Gaps: streams.Gaps,

@@ -38,7 +38,7 @@ func start(t *testing.T, server *brokertest.Redis, change func(*api.Config)) *re
 	t.Helper()
 	cfg := servertest.Defaults(t, func(cfg *api.Config) {
 		cfg.Redis.RedisURL = server.URL()
-		cfg.Reports.URL = ""
+		cfg.Reports.StatisticsAPIURL = ""
 		cfg.DrainPeriod = 50 * time.Millisecond
 		change(cfg)
 	})
@@ -529,7 +529,7 @@ func TestAHistoryThatCannotBeReadHoldsUpNoOtherVideo(t *testing.T) {
 func TestAReaderWaitsForARedisThatIsDownAtItsStart(t *testing.T) {
 	server := brokertest.Real(t)
 	server.Stop()
-	cfg := servertest.Defaults(t, func(cfg *api.Config) { cfg.Redis.RedisURL = server.URL(); cfg.Reports.URL = "" })
+	cfg := servertest.Defaults(t, func(cfg *api.Config) { cfg.Redis.RedisURL = server.URL(); cfg.Reports.StatisticsAPIURL = "" })
 	s := servertest.Start(t, &cfg.Server, "reader-1", func(ctx context.Context) error { return api.Run(ctx, cfg) })
 	require.Eventually(t, func() bool { return s.Status("/livez") == 200 }, 5*time.Second, 5*time.Millisecond)
 	notReady := servertest.Do(t, "GET", s.URL+"/readyz", "")
@@ -685,7 +685,7 @@ func TestABadSettingStopsTheReaderWithOneLine(t *testing.T) {
 		"MAX_CONNECTIONS=0 is out of bounds: it must be at least 1":                          func(cfg *api.Config) { cfg.MaxConnections = 0 },
 		"DRAIN_PERIOD=30s is out of bounds: it must be shorter than STOP_TIMEOUT=30s":        func(cfg *api.Config) { cfg.DrainPeriod = 30 * time.Second },
 		"REDIS_URL is not of the form redis://user:password@host:port/db":                    func(cfg *api.Config) { cfg.Redis.RedisURL = "localhost" },
-		"STATISTICS_API_URL=nowhere is out of bounds: it must be an http:// or https:// URL": func(cfg *api.Config) { cfg.Reports.URL = "nowhere" },
+		"STATISTICS_API_URL=nowhere is out of bounds: it must be an http:// or https:// URL": func(cfg *api.Config) { cfg.Reports.StatisticsAPIURL = "nowhere" },
 	} {
 		require.EqualError(t, api.Run(t.Context(), servertest.Defaults(t, change)), want)
 	}

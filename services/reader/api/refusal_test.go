@@ -44,7 +44,7 @@ func TestAReaderWithoutTheRightToSubscribeSaysSo(t *testing.T) {
 	core, logs := observer.New(zapcore.WarnLevel)
 	cfg := servertest.Defaults(t, func(cfg *api.Config) {
 		cfg.Redis.RedisURL = "redis://reader:secret@" + server.Address
-		cfg.Reports.URL = ""
+		cfg.Reports.StatisticsAPIURL = ""
 		cfg.Feed.SubscribeTimeout = 100 * time.Millisecond
 		cfg.Server.Logger = zap.New(core)
 	})

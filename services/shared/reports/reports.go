@@ -2,19 +2,17 @@
 package reports
 
 import (
-	"bytes"
 	"cmp"
-	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
 	"iter"
-	"net/http"
+	"reflect"
 	"slices"
 	"strings"
-	"time"
 
-	"go.uber.org/zap"
+	"github.com/go-playground/validator/v10"
+
+	"github.com/livecomments/livecomments/services/shared/comment"
 )
 
 // ListCap bounds every list and map in a report: 90,000 topics a reader do not belong in JSON. Beside each stands an exact count.
@@ -38,32 +36,52 @@ func Top(counts iter.Seq2[string, uint64]) map[string]uint64 {
 	return top
 }
 
-// The paths that reports are posted to.
-const (
-	CommentPath = "/comment-api-statistics"
-	ReaderPath  = "/reader-api-statistics"
-	ClientPath  = "/client-statistics"
-)
+// Report is a *CommentAPI, a *Reader or a *Client.
+type Report interface {
+	// Path is the path that reports of this kind are posted to.
+	Path() string
+	// Validate returns what is wrong with the report, in one sentence.
+	Validate() error
+	sentBy(process uint64)
+}
 
-// CommentAPI is what one instance of the Comment API says of itself and, having Redis at hand, of the topics.
+// Sender is what every report says of its sender's process.
+type Sender struct {
+	// Process is a random number that a process keeps until it ends: it tells an instance that was restarted, or another of
+	// the same name, from the one before. It is below 2^53, so that JavaScript reads it exactly; 0 says nothing.
+	Process uint64 `json:"process,omitempty"`
+}
+
+func (s *Sender) sentBy(process uint64) { s.Process = process }
+
+// CommentAPI is what one instance of the Comment API says of itself.
 type CommentAPI struct {
-	InstanceID string `json:"instanceId,omitempty"`
+	InstanceID string `json:"instanceId,omitempty" validate:"omitempty,id"`
+	Sender
 	// TotalComments counts the comments answered 201 since the instance started.
 	TotalComments uint64 `json:"totalComments"`
 	// CommentsByVideo counts them for the videos with the most; CommentedVideos is how many videos have any.
 	CommentsByVideo map[string]uint64 `json:"commentsByVideo"`
 	CommentedVideos int               `json:"commentedVideos" validate:"min=0"`
 	// ActiveTopics names videos that at least one reader is subscribed to, TopicSubscribers counts the readers of each, and
-	// ActiveTopicCount is the exact number of such videos.
-	ActiveTopics     []string         `json:"activeTopics"`
-	TopicSubscribers map[string]int64 `json:"topicSubscribers"`
+	// ActiveTopicCount is the exact number of such videos. The Statistics API asks Redis for them; what a report says of
+	// them counts while Redis has never answered it.
+	ActiveTopics     []string         `json:"activeTopics,omitzero"`
+	TopicSubscribers map[string]int64 `json:"topicSubscribers,omitzero"`
 	ActiveTopicCount int              `json:"activeTopicCount" validate:"min=0"`
 }
 
+// Path implements Report.
+func (*CommentAPI) Path() string { return "/comment-api-statistics" }
+
+// Validate implements Report. A report without an InstanceID is that of an instance without a name.
+func (r *CommentAPI) Validate() error { return validate(r) }
+
 // Reader is what one reader says of itself.
 type Reader struct {
-	InstanceID        string `json:"instanceId"`
-	ActiveConnections int    `json:"activeConnections" validate:"min=0"`
+	InstanceID string `json:"instanceId" validate:"required,id"`
+	Sender
+	ActiveConnections int `json:"activeConnections" validate:"min=0"`
 	// SubscribedTopics names videos that the reader is subscribed to; SubscribedTopicCount is their exact number.
 	SubscribedTopics     []string `json:"subscribedTopics"`
 	SubscribedTopicCount int      `json:"subscribedTopicCount" validate:"min=0"`
@@ -75,9 +93,16 @@ type Reader struct {
 	Gaps uint64 `json:"gaps"`
 }
 
+// Path implements Report.
+func (*Reader) Path() string { return "/reader-api-statistics" }
+
+// Validate implements Report.
+func (r *Reader) Validate() error { return validate(r) }
+
 // Client is what simulated viewers say of what they saw: one viewer, or a fleet of them.
 type Client struct {
-	ClientID          string   `json:"clientId"`
+	ClientID string `json:"clientId" validate:"required,id"`
+	Sender
 	UserID            string   `json:"userId"`
 	VideoID           string   `json:"videoId"`
 	CommentsGenerated uint64   `json:"commentsGenerated"`
@@ -90,6 +115,42 @@ type Client struct {
 	Verification
 	// LatencyMillis is the time from the post to each arrival.
 	LatencyMillis Latency `json:"latencyMillis"`
+}
+
+// Path implements Report.
+func (*Client) Path() string { return "/client-statistics" }
+
+// Validate implements Report.
+func (r *Client) Validate() error { return validate(r) }
+
+// bounds checks the `validate` tags of reports, and calls their fields by their names in JSON.
+var bounds = func() *validator.Validate {
+	v := validator.New()
+	v.RegisterTagNameFunc(func(field reflect.StructField) string {
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		return name
+	})
+	if err := v.RegisterValidation("id", func(field validator.FieldLevel) bool {
+		return comment.ValidateID("", field.Field().String()) == nil
+	}); err != nil {
+		panic(err) // only for a tag that is none
+	}
+	return v
+}()
+
+func validate(report Report) error {
+	var broken validator.ValidationErrors
+	if err := bounds.Struct(report); !errors.As(err, &broken) {
+		return err
+	}
+	switch first := broken[0]; first.Tag() {
+	case "required":
+		return fmt.Errorf("%s is required", first.Field())
+	case "id":
+		return comment.ValidateID(first.Field(), first.Value().(string))
+	default:
+		return fmt.Errorf("%s must be at least %s", first.Field(), first.Param())
+	}
 }
 
 // Verification counts what went wrong with comments that were answered 201.
@@ -143,75 +204,4 @@ type Latency struct {
 	P99   float64 `json:"p99"`
 	Max   float64 `json:"max"`
 	Count int64   `json:"count"`
-}
-
-// Config says where and how often a part reports.
-type Config struct {
-	URL      string        `name:"statistics-api-url" env:"STATISTICS_API_URL" default:"http://localhost:5000" validate:"omitempty,http_url" help:"The Statistics API; empty to report nothing."`
-	Interval time.Duration `name:"report-interval" env:"REPORT_INTERVAL" default:"2s" validate:"min=100ms" help:"How often to report to it."`
-}
-
-// Run sends what collect returns to path of the Statistics API at once, at every interval, and once more when ctx has
-// ended. The system does not need it to run: a failure is logged once, until the next success, and costs nothing else.
-func Run(ctx context.Context, cfg Config, log *zap.Logger, path string, collect func(context.Context) []any) {
-	if cfg.URL == "" {
-		return
-	}
-	ticker := time.NewTicker(cfg.Interval)
-	defer ticker.Stop()
-	failing := false
-	for {
-		err := send(ctx, cfg, path, collect(ctx))
-		if err != nil && !failing && ctx.Err() == nil {
-			log.Warn("statistics are not being taken", zap.Error(err))
-		} else if err == nil && failing {
-			log.Info("statistics are being taken again")
-		}
-		failing = err != nil
-		select {
-		case <-ctx.Done():
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-			defer cancel()
-			if err := send(last, cfg, path, collect(last)); err != nil && !failing {
-				log.Warn("the last statistics were not taken", zap.Error(err))
-			}
-			return
-		case <-ticker.C:
-		}
-	}
-}
-
-// send posts reports to path of the Statistics API, one after the other.
-func send(ctx context.Context, cfg Config, path string, reports []any) error {
-	for _, report := range reports {
-		body, err := json.Marshal(report)
-		if err != nil {
-			return err
-		}
-		if err := post(ctx, strings.TrimSuffix(cfg.URL, "/")+path, body); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func post(ctx context.Context, target string, body []byte) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, target, bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	request.Header.Set("Content-Type", "application/json")
-	// Reports are seldom and small: a connection each leaves none open behind.
-	request.Close = true
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = response.Body.Close() }()
-	if answer, _ := io.ReadAll(io.LimitReader(response.Body, 1<<10)); response.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s answered %s: %s", target, response.Status, answer)
-	}
-	return nil
 }

@@ -3,15 +3,14 @@ package api
 
 import (
 	"context"
-	"errors"
+	"net"
 	"net/http"
-	"reflect"
-	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
-	"github.com/go-playground/validator/v10"
+	"go.uber.org/zap"
 
+	"github.com/livecomments/livecomments/services/shared/broker"
 	"github.com/livecomments/livecomments/services/shared/config"
 	"github.com/livecomments/livecomments/services/shared/reports"
 	"github.com/livecomments/livecomments/services/shared/server"
@@ -20,14 +19,23 @@ import (
 
 // Config is everything that the Statistics API can be told.
 type Config struct {
-	Port   int           `env:"PORT" default:"5000" validate:"min=1,max=65535" help:"Port of the HTTP API."`
-	Tally  tally.Config  `embed:""`
-	Server server.Config `embed:""`
+	Port           int           `env:"PORT" default:"5000" validate:"min=1,max=65535" help:"Port of the HTTP API."`
+	ReportPort     int           `env:"REPORT_PORT" default:"5001" validate:"min=1,max=65535" help:"Port where the parts report, for them alone."`
+	TopicsInterval time.Duration `env:"TOPICS_INTERVAL" default:"10s" validate:"omitempty,min=100ms" help:"How often to ask Redis for the list of all videos that readers are subscribed to; 0 for never."`
+	Tally          tally.Config  `embed:""`
+	Server         server.Config `embed:""`
+	Redis          broker.Config `embed:""`
+
+	// ReportListener replaces ReportPort, for tests and the lab.
+	ReportListener net.Listener `kong:"-" validate:"-"`
 }
 
 type api struct {
+	cfg      Config
+	log      *zap.Logger
 	instance string
 	tally    *tally.Tally
+	broker   *broker.Broker
 }
 
 // Run serves the Statistics API until ctx ends, and returns when all of it has stopped.
@@ -35,50 +43,102 @@ func Run(ctx context.Context, cfg Config) error {
 	if err := config.Validate(&cfg); err != nil {
 		return err
 	}
+	if cfg.Server.Listener == nil && cfg.ReportListener == nil && cfg.Port == cfg.ReportPort {
+		return config.Errorf("REPORT_PORT=%d must not be that of PORT", cfg.ReportPort)
+	}
 	srv, err := server.New("statistics", cfg.Port, cfg.Server)
 	if err != nil {
 		return err
 	}
-	a := &api{instance: srv.Instance, tally: tally.New(cfg.Tally, time.Now)}
+	redis, err := broker.Open(cfg.Redis, srv.Log)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = redis.Close() }()
+	a := &api{cfg: cfg, log: srv.Log, instance: srv.Instance, tally: tally.New(cfg.Tally, time.Now, srv.Log), broker: redis}
 	srv.Registry.MustRegister(a.tally)
 	srv.Get("/statistics", func(c *gin.Context) { server.JSON(c, http.StatusOK, a.tally.Totals()) })
 	srv.Get("/health", func(c *gin.Context) { server.JSON(c, http.StatusOK, gin.H{"status": "ok", "instance": a.instance}) })
-	srv.Engine.POST(reports.CommentPath, take("", nil, a.tally.TakeComment))
-	srv.Engine.POST(reports.ReaderPath, take("instanceId", func(r *reports.Reader) string { return r.InstanceID }, a.tally.TakeReader))
-	srv.Engine.POST(reports.ClientPath, take("clientId", func(r *reports.Client) string { return r.ClientID }, a.tally.TakeClient))
+	a.takeReports(srv)
+	// Without Redis all is served but the list of its channels: nothing waits for it.
 	srv.Ready()
-	return srv.Run(ctx)
+	return srv.Run(ctx, a.askForTopics)
 }
 
-// bounds checks the `validate` tags of reports, and calls their fields by their names in JSON.
-var bounds = func() *validator.Validate {
-	v := validator.New()
-	v.RegisterTagNameFunc(func(field reflect.StructField) string { return field.Tag.Get("json") })
-	return v
-}()
+// takeReports takes reports on the port that is for them, and says on the other where that is.
+func (a *api) takeReports(srv *server.Server) {
+	listener := srv.ListenAlso("REPORT_PORT", a.cfg.ReportPort, a.cfg.ReportListener)
+	port := a.cfg.ReportPort
+	if a.cfg.ReportListener != nil {
+		port = a.cfg.ReportListener.Addr().(*net.TCPAddr).Port
+	}
+	for path, handler := range map[string]gin.HandlerFunc{
+		(*reports.CommentAPI).Path(nil): take[reports.CommentAPI](a.tally.TakeComment),
+		(*reports.Reader).Path(nil):     take[reports.Reader](a.tally.TakeReader),
+		(*reports.Client).Path(nil):     take[reports.Client](a.tally.TakeClient),
+	} {
+		listener.POST(path, handler)
+		srv.Engine.Any(path, func(c *gin.Context) {
+			server.Fail(c, http.StatusNotFound, "reports are taken on port %d, not here", port)
+		})
+	}
+}
 
-// take is the handler of one kind of report; where id is not nil, a report must have the field of that name.
-func take[R any](name string, id func(*R) string, store func(R)) gin.HandlerFunc {
+// take is the handler of one kind of report.
+func take[T any, R interface {
+	*T
+	reports.Report
+}](store func(T) error) gin.HandlerFunc {
 	return func(c *gin.Context) {
-		// Parts of the system send no Origin; the pages that browsers show do, and have nothing to report.
+		// The port is not for browsers, but a page can send to every address that its viewer's machine reaches. Parts of the
+		// system send no Origin; browsers do.
 		if c.GetHeader("Origin") != "" {
 			server.Fail(c, http.StatusForbidden, "reports are not taken from web pages")
 			return
 		}
-		var report R
+		var report T
 		if !server.ReadJSON(c, &report) {
 			return
 		}
-		if id != nil && strings.TrimSpace(id(&report)) == "" {
-			server.Fail(c, http.StatusBadRequest, "%s is required", name)
+		if err := R(&report).Validate(); err != nil {
+			server.Fail(c, http.StatusBadRequest, "%s", err)
 			return
 		}
-		var broken validator.ValidationErrors
-		if errors.As(bounds.Struct(report), &broken) {
-			server.Fail(c, http.StatusBadRequest, "%s must be at least %s", broken[0].Field(), broken[0].Param())
+		if err := store(report); err != nil {
+			server.Fail(c, http.StatusServiceUnavailable, "%s", err)
 			return
 		}
-		store(report)
 		server.JSON(c, http.StatusOK, gin.H{"success": true})
+	}
+}
+
+// askForTopics keeps the list of channels that Redis has, until ctx ends. Redis goes through all of them for each answer,
+// so it is asked seldom and by nobody else. While it is away the readers keep to their topics, so what was last known stands.
+func (a *api) askForTopics(ctx context.Context) {
+	if a.cfg.TopicsInterval == 0 {
+		return
+	}
+	ticker := time.NewTicker(a.cfg.TopicsInterval)
+	defer ticker.Stop()
+	failing := false
+	for {
+		count, subscribers, err := a.broker.Topics(ctx, reports.ListCap)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil && !failing:
+			a.log.Warn("Redis does not give the list of channels; what was last known of them stands", zap.Error(err))
+		case err == nil && failing:
+			a.log.Info("Redis gives the list of channels again")
+		}
+		failing = err != nil
+		if err == nil {
+			a.tally.SetTopics(count, subscribers)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
 	}
 }

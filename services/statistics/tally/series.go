@@ -33,21 +33,15 @@ type sample struct {
 	sum counters
 }
 
-func (s *series) add(now counters, at time.Time, window time.Duration) {
-	s.sum, s.last = s.sum.plus(now.since(s.last)), now
+// add takes what was reported and returns how far it has come since the last report.
+func (s *series) add(now counters, at time.Time, window time.Duration) (grown counters) {
+	grown = now.since(s.last)
+	s.sum, s.last = s.sum.plus(grown), now
 	s.samples = append(s.samples, sample{at, s.sum})
 	for len(s.samples) > 2 && s.samples[1].at.Before(at.Add(-window)) {
 		s.samples = s.samples[1:]
 	}
-}
-
-// forget gives up the samples of a part that has not reported since limit: it has no rate any more. It returns whether
-// there are none left.
-func (s *series) forget(limit time.Time) bool {
-	if n := len(s.samples); n > 0 && s.samples[n-1].at.Before(limit) {
-		s.samples = nil
-	}
-	return s.samples == nil
+	return grown
 }
 
 // rates are per second, over the part's own reports within the window. What it had counted before its first report is

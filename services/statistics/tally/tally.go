@@ -1,8 +1,8 @@
 // Package tally adds the parts' reports up to the figures of the whole system.
 //
-// The counters in reports run since their sender started, and senders come and go. What the tally adds up over time it
-// therefore takes from their increases, as Prometheus does; what is so at the moment, from the reports that are fresh. Parts
-// do not report at the same moments, so a rate is taken for each over its own reports, and then summed.
+// The counters in reports run since their sender started, and senders come and go. The tally therefore adds up their
+// increases, as Prometheus does. What holds at the moment is the sum of the reports that are fresh. Parts do not report
+// at the same moments, so each part has a rate over its own reports, and the rates are summed.
 package tally
 
 import (
@@ -13,76 +13,126 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/livecomments/livecomments/services/shared/reports"
 )
 
-// Config says for how long reports count.
+// Config says for how long reports count, and of how many.
 type Config struct {
-	StaleAfter time.Duration `env:"STALE_AFTER" default:"15s" validate:"min=10ms" help:"A part that has not reported for this long drops out of the totals."`
-	Window     time.Duration `name:"rate-window" env:"RATE_WINDOW" default:"30s" validate:"min=1s" help:"Rates and copies per comment are means over this time."`
+	StaleAfter   time.Duration `env:"STALE_AFTER" default:"15s" validate:"min=10ms" help:"A part that has not reported for this long drops out of the totals."`
+	Window       time.Duration `name:"rate-window" env:"RATE_WINDOW" default:"30s" validate:"min=1s" help:"Rates and copies per comment are means over this time."`
+	MaxInstances int           `env:"MAX_INSTANCES" default:"1000" validate:"min=1,max=100000" help:"Comment APIs, readers and clients, of each as many, whose reports are taken; the report of a further one is answered 503."`
 }
 
 // Tally holds the latest report of every part. It is safe for concurrent use.
 type Tally struct {
-	cfg Config
-	now func() time.Time
+	cfg     Config
+	now     func() time.Time
+	log     *zap.Logger
+	seldom  *zap.Logger // logs a line once a minute
+	gauges  gauges
+	refused *prometheus.CounterVec
 
 	mu       sync.Mutex
-	comments map[string]fresh[reports.CommentAPI]
-	readers  map[string]fresh[reports.Reader]
-	clients  map[string]fresh[reports.Client]
-	counted  map[string]*series // by part, also when it has gone
-	gauges   gauges
+	comments *parts[reports.CommentAPI]
+	readers  *parts[reports.Reader]
+	clients  *parts[reports.Client]
+	stored   uint64  // comments, by the reports of all processes that ever reported
+	topics   *topics // nil until they were set
 }
 
-type fresh[R any] struct {
-	report R
-	at     time.Time
+// topics are the videos that readers are subscribed to.
+type topics struct {
+	count       int
+	subscribers map[string]int64
 }
 
 // New makes an empty Tally; now is its clock.
-func New(cfg Config, now func() time.Time) *Tally {
-	return &Tally{
+func New(cfg Config, now func() time.Time, log *zap.Logger) *Tally {
+	t := &Tally{
 		cfg: cfg, now: now, gauges: newGauges(),
-		comments: map[string]fresh[reports.CommentAPI]{},
-		readers:  map[string]fresh[reports.Reader]{},
-		clients:  map[string]fresh[reports.Client]{},
-		counted:  map[string]*series{},
+		log: log,
+		seldom: log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
+			return zapcore.NewSamplerWithOptions(core, time.Minute, 1, 0)
+		})),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "livecomments_reports_refused_total", Help: "Reports of instances beyond MAX_INSTANCES, by kind: comment, reader or client.",
+		}, []string{"kind"}),
+		comments: newParts[reports.CommentAPI]("comment", cfg),
+		readers:  newParts[reports.Reader]("reader", cfg),
+		clients:  newParts[reports.Client]("client", cfg),
 	}
+	// A counter that is not there yet would hide its first event from rate().
+	for _, kind := range []string{"comment", "reader", "client"} {
+		t.refused.WithLabelValues(kind)
+	}
+	return t
 }
 
-// TakeComment replaces the report of one instance of the Comment API.
-func (t *Tally) TakeComment(report reports.CommentAPI) {
+// TakeComment replaces the report of one instance of the Comment API. Like TakeReader and TakeClient it returns a
+// *FullError when MAX_INSTANCES others report already.
+func (t *Tally) TakeComment(report reports.CommentAPI) error {
 	report.ActiveTopicCount = max(report.ActiveTopicCount, len(report.ActiveTopics), len(report.TopicSubscribers))
 	report.CommentedVideos = max(report.CommentedVideos, len(report.CommentsByVideo))
-	report.ActiveTopics = capped(report.ActiveTopics)
+	report.CommentsByVideo = reports.Top(maps.All(report.CommentsByVideo))
+	if report.ActiveTopics != nil {
+		report.ActiveTopics = capped(report.ActiveTopics)
+	}
+	if names := slices.Sorted(maps.Keys(report.TopicSubscribers)); len(names) > reports.ListCap {
+		for _, name := range names[reports.ListCap:] {
+			delete(report.TopicSubscribers, name)
+		}
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.count("comment "+report.InstanceID, counters{published: report.TotalComments})
-	t.comments[report.InstanceID] = fresh[reports.CommentAPI]{report, t.now()}
-	t.forget()
+	grown, err := take(t, t.comments, process{report.InstanceID, report.Process}, report, counters{published: report.TotalComments})
+	t.stored += grown.published
+	return err
 }
 
 // TakeReader replaces the report of one reader.
-func (t *Tally) TakeReader(report reports.Reader) {
+func (t *Tally) TakeReader(report reports.Reader) error {
 	report.SubscribedTopicCount = max(report.SubscribedTopicCount, len(report.SubscribedTopics))
 	report.SubscribedTopics = capped(report.SubscribedTopics)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.count("reader "+report.InstanceID, counters{received: report.MessagesReceived, sent: report.MessagesSent})
-	t.readers[report.InstanceID] = fresh[reports.Reader]{report, t.now()}
-	t.forget()
+	_, err := take(t, t.readers, process{report.InstanceID, report.Process}, report, counters{received: report.MessagesReceived, sent: report.MessagesSent})
+	return err
 }
 
 // TakeClient replaces the report of one client.
-func (t *Tally) TakeClient(report reports.Client) {
+func (t *Tally) TakeClient(report reports.Client) error {
 	report.SubscribedTopics = capped(report.SubscribedTopics)
 	report.Viewers = max(report.Viewers, 1)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.clients[report.ClientID] = fresh[reports.Client]{report, t.now()}
-	t.forget()
+	_, err := take(t, t.clients, process{report.ClientID, report.Process}, report, counters{})
+	return err
+}
+
+// take stores a report among those of its kind. It returns how far the sender's counters have come.
+func take[R any](t *Tally, kind *parts[R], from process, report R, now counters) (counters, error) {
+	at := t.now()
+	kind.forget(at.Add(-t.cfg.StaleAfter))
+	grown, duplicate, err := kind.take(from, report, now, at)
+	if err != nil {
+		t.refused.WithLabelValues(kind.kind).Inc()
+		t.seldom.Warn("reports are refused: this is logged once a minute", zap.String("id", from.id), zap.Error(err))
+	}
+	if duplicate {
+		t.log.Warn("several instances have one INSTANCE_ID", zap.String("kind", kind.kind), zap.String("id", from.id))
+	}
+	return grown, err
+}
+
+// SetTopics says how many videos readers are subscribed to, and of some the number of their readers. It comes before what
+// reports say of them, and stands until it is set again.
+func (t *Tally) SetTopics(count int, subscribers map[string]int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.topics = &topics{count, subscribers}
 }
 
 // capped is never nil, so that in JSON it is a list.
@@ -90,59 +140,43 @@ func capped(list []string) []string {
 	return append([]string{}, list[:min(len(list), reports.ListCap)]...)
 }
 
-// count adds a report to its part's series.
-func (t *Tally) count(part string, now counters) {
-	if t.counted[part] == nil {
-		t.counted[part] = &series{}
-	}
-	t.counted[part].add(now, t.now(), t.cfg.Window)
-}
-
-// forget drops the parts that have stopped reporting.
-func (t *Tally) forget() {
-	limit := t.now().Add(-t.cfg.StaleAfter)
-	drop(t.comments, limit)
-	drop(t.readers, limit)
-	drop(t.clients, limit)
-	for part, series := range t.counted {
-		// A reader's counters are of use only for its rates; what a Comment API has stored stays stored.
-		if series.forget(limit) && series.sum.published == 0 {
-			delete(t.counted, part)
-		}
-	}
-}
-
-func drop[R any](parts map[string]fresh[R], limit time.Time) {
-	maps.DeleteFunc(parts, func(_ string, part fresh[R]) bool { return part.at.Before(limit) })
-}
-
 // Totals is everything, at one moment.
 func (t *Tally) Totals() Totals {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.forget()
-	totals := Totals{Timestamp: t.now().UTC(), StoredComments: t.stored()}
+	now := t.now()
+	limit := now.Add(-t.cfg.StaleAfter)
+	t.comments.forget(limit)
+	t.readers.forget(limit)
+	t.clients.forget(limit)
+	totals := Totals{Timestamp: now.UTC(), StoredComments: t.stored}
 	totals.CommentAPI = t.commentAPI()
 	totals.ReaderAPIs = t.readerAPIs(totals.CommentAPI.ActiveTopicCount)
 	totals.Clients, totals.Viewers = t.viewers()
 	totals.Rates = t.rates()
+	duplicates := slices.Collect(maps.Keys(t.comments.duplicates))
+	duplicates = slices.AppendSeq(duplicates, maps.Keys(t.readers.duplicates))
+	duplicates = slices.AppendSeq(duplicates, maps.Keys(t.clients.duplicates))
+	slices.Sort(duplicates)
+	totals.DuplicateInstanceIDs, totals.DuplicateInstanceIDCount = capped(duplicates), len(duplicates)
 	return totals
 }
 
 func (t *Tally) commentAPI() CommentAPI {
-	all := CommentAPI{Instances: len(t.comments), CommentAPI: reports.CommentAPI{
+	all := CommentAPI{Instances: t.comments.count, CommentAPI: reports.CommentAPI{
 		CommentsByVideo: map[string]uint64{}, ActiveTopics: []string{}, TopicSubscribers: map[string]int64{},
 	}}
 	var newest time.Time
-	for _, instance := range t.comments {
+	for instance := range t.comments.all() {
 		report := instance.report
 		all.TotalComments += report.TotalComments
 		all.CommentedVideos = max(all.CommentedVideos, report.CommentedVideos)
 		for video, comments := range report.CommentsByVideo {
 			all.CommentsByVideo[video] += comments
 		}
-		// Every instance reports the topics of the one Redis: the newest is the truth.
-		if instance.at.After(newest) {
+		// All who say something of the topics say it of the one Redis: the newest is the truth.
+		says := report.ActiveTopicCount > 0 || report.ActiveTopics != nil || report.TopicSubscribers != nil
+		if says && instance.at.After(newest) {
 			newest = instance.at
 			all.ActiveTopicCount = report.ActiveTopicCount
 			if report.ActiveTopics != nil {
@@ -153,15 +187,20 @@ func (t *Tally) commentAPI() CommentAPI {
 			}
 		}
 	}
+	if t.topics != nil {
+		all.ActiveTopicCount, all.TopicSubscribers = t.topics.count, t.topics.subscribers
+		all.ActiveTopics = slices.AppendSeq([]string{}, maps.Keys(t.topics.subscribers))
+		slices.Sort(all.ActiveTopics)
+	}
 	all.CommentedVideos = max(all.CommentedVideos, len(all.CommentsByVideo))
 	all.CommentsByVideo = reports.Top(maps.All(all.CommentsByVideo))
 	return all
 }
 
 func (t *Tally) readerAPIs(activeTopics int) ReaderAPIs {
-	all := ReaderAPIs{TotalReaders: len(t.readers), Readers: []Reader{}}
+	all := ReaderAPIs{TotalReaders: t.readers.count, Readers: []Reader{}}
 	topics, complete, most := map[string]struct{}{}, true, 0
-	for _, part := range t.readers {
+	for part := range t.readers.all() {
 		report := part.report
 		all.TotalActiveConnections += report.ActiveConnections
 		all.TotalMessagesSent += report.MessagesSent
@@ -173,13 +212,13 @@ func (t *Tally) readerAPIs(activeTopics int) ReaderAPIs {
 		}
 		complete = complete && len(report.SubscribedTopics) == report.SubscribedTopicCount
 		most = max(most, report.SubscribedTopicCount)
-		all.Readers = append(all.Readers, Reader{Reader: report, ReportedAt: part.at.UTC()})
+		all.Readers = append(all.Readers, Reader{Reader: report, ReportedAt: part.at.UTC(), label: t.readers.label(part.process)})
 	}
 	switch {
 	case complete:
 		all.AllSubscribedTopicCount = max(activeTopics, len(topics))
 	case activeTopics > 0:
-		// The readers' reports and that of the topics are not of the same moment.
+		// The readers' reports and the number of topics are not of the same moment.
 		all.AllSubscribedTopicCount = max(activeTopics, most)
 	}
 	all.AllSubscribedTopics = capped(slices.Sorted(maps.Keys(topics)))
@@ -189,14 +228,16 @@ func (t *Tally) readerAPIs(activeTopics int) ReaderAPIs {
 		}
 		all.SubscriptionShare.add(all.Readers[i].SubscriptionShare, len(all.Readers))
 	}
-	slices.SortFunc(all.Readers, func(a, b Reader) int { return cmp.Compare(a.InstanceID, b.InstanceID) })
+	slices.SortFunc(all.Readers, func(a, b Reader) int {
+		return cmp.Or(cmp.Compare(a.InstanceID, b.InstanceID), cmp.Compare(a.Process, b.Process))
+	})
 	return all
 }
 
 func (t *Tally) viewers() ([]Client, Viewers) {
-	clients := make([]Client, 0, len(t.clients))
+	clients := make([]Client, 0, t.clients.count)
 	var all Viewers
-	for _, part := range t.clients {
+	for part := range t.clients.all() {
 		report := part.report
 		clients = append(clients, Client{Client: report, ReportedAt: part.at.UTC()})
 		all.Clients++
@@ -211,22 +252,20 @@ func (t *Tally) viewers() ([]Client, Viewers) {
 		all.LatencyMillis.Max = max(all.LatencyMillis.Max, report.LatencyMillis.Max)
 		all.LatencyMillis.Count += report.LatencyMillis.Count
 	}
-	slices.SortFunc(clients, func(a, b Client) int { return cmp.Compare(a.ClientID, b.ClientID) })
+	slices.SortFunc(clients, func(a, b Client) int {
+		return cmp.Or(cmp.Compare(a.ClientID, b.ClientID), cmp.Compare(a.Process, b.Process))
+	})
 	return clients[:min(len(clients), reports.ListCap)], all
-}
-
-func (t *Tally) stored() (comments uint64) {
-	for _, series := range t.counted {
-		comments += series.sum.published
-	}
-	return comments
 }
 
 func (t *Tally) rates() Rates {
 	rates := Rates{WindowSeconds: t.cfg.Window.Seconds()}
-	for _, series := range t.counted {
-		published, received, sent := series.rates()
+	for part := range t.comments.all() {
+		published, _, _ := part.counted.rates()
 		rates.CommentsPerSecond += published
+	}
+	for part := range t.readers.all() {
+		_, received, sent := part.counted.rates()
 		rates.ReceivedPerSecond += received
 		rates.DeliveriesPerSecond += sent
 	}
@@ -237,7 +276,13 @@ func (t *Tally) rates() Rates {
 }
 
 // Describe and Collect make the Tally a prometheus.Collector of the figures that no part can know alone.
-func (t *Tally) Describe(descs chan<- *prometheus.Desc) { t.gauges.describe(descs) }
+func (t *Tally) Describe(descs chan<- *prometheus.Desc) {
+	t.gauges.describe(descs)
+	t.refused.Describe(descs)
+}
 
 // Collect implements prometheus.Collector.
-func (t *Tally) Collect(metrics chan<- prometheus.Metric) { t.gauges.collect(metrics, t.Totals()) }
+func (t *Tally) Collect(metrics chan<- prometheus.Metric) {
+	t.gauges.collect(metrics, t.Totals())
+	t.refused.Collect(metrics)
+}

@@ -6,6 +6,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/livecomments/livecomments/services/shared/reports"
 	"github.com/livecomments/livecomments/services/statistics/tally"
@@ -16,9 +19,28 @@ type clock struct{ time.Time }
 
 func (c *clock) now() time.Time       { return c.Time }
 func (c *clock) pass(d time.Duration) { c.Time = c.Add(d) }
-func newTally() (*tally.Tally, *clock) {
+
+// taker is a Tally that must take every report.
+type taker struct {
+	*tally.Tally
+	t *testing.T
+}
+
+func (t taker) comment(report reports.CommentAPI) { require.NoError(t.t, t.TakeComment(report)) }
+func (t taker) reader(report reports.Reader)      { require.NoError(t.t, t.TakeReader(report)) }
+func (t taker) client(report reports.Client)      { require.NoError(t.t, t.TakeClient(report)) }
+
+func newTally(t *testing.T) (taker, *clock) {
+	tally, clock, _ := newLogged(t, 100)
+	return tally, clock
+}
+
+// newLogged is a tally of up to so many instances of each kind, and what it logs.
+func newLogged(t *testing.T, most int) (taker, *clock, *observer.ObservedLogs) {
 	c := &clock{time.Unix(1_700_000_000, 0)}
-	return tally.New(tally.Config{StaleAfter: 15 * time.Second, Window: 30 * time.Second}, c.now), c
+	log, logs := observer.New(zap.InfoLevel)
+	cfg := tally.Config{StaleAfter: 15 * time.Second, Window: 30 * time.Second, MaxInstances: most}
+	return taker{tally.New(cfg, c.now, zap.New(log)), t}, c, logs
 }
 
 func topics(n int) []string {
@@ -30,10 +52,10 @@ func topics(n int) []string {
 }
 
 func TestCountsOf90000ChannelsStayExactWhileListsAreCapped(t *testing.T) {
-	tally, _ := newTally()
-	tally.TakeComment(reports.CommentAPI{ActiveTopics: topics(100), ActiveTopicCount: 90_000})
-	tally.TakeReader(reports.Reader{InstanceID: "r1", SubscribedTopics: topics(100), SubscribedTopicCount: 72_900})
-	tally.TakeReader(reports.Reader{InstanceID: "r2", SubscribedTopics: topics(5000)}) // a sender that does not cap
+	tally, _ := newTally(t)
+	tally.comment(reports.CommentAPI{ActiveTopics: topics(100), ActiveTopicCount: 90_000})
+	tally.reader(reports.Reader{InstanceID: "r1", SubscribedTopics: topics(100), SubscribedTopicCount: 72_900})
+	tally.reader(reports.Reader{InstanceID: "r2", SubscribedTopics: topics(5000)}) // a sender that does not cap
 	all := tally.Totals().ReaderAPIs
 	assert.Equal(t, 90_000, all.AllSubscribedTopicCount)
 	assert.Equal(t, 72_900+5000, all.TotalSubscriptions)
@@ -49,10 +71,10 @@ func TestCountsOf90000ChannelsStayExactWhileListsAreCapped(t *testing.T) {
 	}
 }
 
-func TestWithoutACommentAPITheShareIsOfWhatTheReadersName(t *testing.T) {
-	tally, _ := newTally()
-	tally.TakeReader(reports.Reader{InstanceID: "r1", SubscribedTopics: []string{"a", "b"}})
-	tally.TakeReader(reports.Reader{InstanceID: "r2", SubscribedTopics: []string{"b", "c"}})
+func TestWithoutRedisTheShareIsOfWhatTheReadersName(t *testing.T) {
+	tally, _ := newTally(t)
+	tally.reader(reports.Reader{InstanceID: "r1", SubscribedTopics: []string{"a", "b"}})
+	tally.reader(reports.Reader{InstanceID: "r2", SubscribedTopics: []string{"b", "c"}})
 	all := tally.Totals().ReaderAPIs
 	assert.Equal(t, 3, all.AllSubscribedTopicCount)
 	assert.Equal(t, []string{"a", "b", "c"}, all.AllSubscribedTopics)
@@ -60,9 +82,9 @@ func TestWithoutACommentAPITheShareIsOfWhatTheReadersName(t *testing.T) {
 }
 
 func TestWhatNobodyKnowsIsNotGuessed(t *testing.T) {
-	tally, _ := newTally()
-	tally.TakeReader(reports.Reader{InstanceID: "r1", SubscribedTopics: topics(100), SubscribedTopicCount: 1000})
-	tally.TakeReader(reports.Reader{InstanceID: "r2", SubscribedTopics: topics(100), SubscribedTopicCount: 1000})
+	tally, _ := newTally(t)
+	tally.reader(reports.Reader{InstanceID: "r1", SubscribedTopics: topics(100), SubscribedTopicCount: 1000})
+	tally.reader(reports.Reader{InstanceID: "r2", SubscribedTopics: topics(100), SubscribedTopicCount: 1000})
 	all := tally.Totals().ReaderAPIs
 	assert.Zero(t, all.AllSubscribedTopicCount)
 	assert.Zero(t, all.SubscriptionShare.Max)
@@ -70,14 +92,14 @@ func TestWhatNobodyKnowsIsNotGuessed(t *testing.T) {
 }
 
 func TestAPartThatStopsReportingDropsOutOfTheTotals(t *testing.T) {
-	tally, clock := newTally()
-	tally.TakeReader(reports.Reader{InstanceID: "stays", ActiveConnections: 10, MessagesSent: 100})
-	tally.TakeReader(reports.Reader{InstanceID: "goes", ActiveConnections: 5, MessagesSent: 50})
-	tally.TakeClient(reports.Client{ClientID: "stays", Viewers: 3})
-	tally.TakeClient(reports.Client{ClientID: "goes", Viewers: 4})
+	tally, clock := newTally(t)
+	tally.reader(reports.Reader{InstanceID: "stays", ActiveConnections: 10, MessagesSent: 100})
+	tally.reader(reports.Reader{InstanceID: "goes", ActiveConnections: 5, MessagesSent: 50})
+	tally.client(reports.Client{ClientID: "stays", Viewers: 3})
+	tally.client(reports.Client{ClientID: "goes", Viewers: 4})
 	clock.pass(10 * time.Second)
-	tally.TakeReader(reports.Reader{InstanceID: "stays", ActiveConnections: 11, MessagesSent: 110})
-	tally.TakeClient(reports.Client{ClientID: "stays", Viewers: 3})
+	tally.reader(reports.Reader{InstanceID: "stays", ActiveConnections: 11, MessagesSent: 110})
+	tally.client(reports.Client{ClientID: "stays", Viewers: 3})
 	clock.pass(5 * time.Second)
 	totals := tally.Totals()
 	assert.Equal(t, 2, totals.ReaderAPIs.TotalReaders, "15 s are not over")
@@ -93,11 +115,11 @@ func TestAPartThatStopsReportingDropsOutOfTheTotals(t *testing.T) {
 }
 
 func TestCopiesPerCommentIsOverTheWindowAndSurvivesRestarts(t *testing.T) {
-	tally, clock := newTally()
+	tally, clock := newTally(t)
 	report := func(comments, first, second uint64) {
-		tally.TakeComment(reports.CommentAPI{InstanceID: "c", TotalComments: comments})
-		tally.TakeReader(reports.Reader{InstanceID: "r1", MessagesReceived: first, MessagesSent: 10 * first})
-		tally.TakeReader(reports.Reader{InstanceID: "r2", MessagesReceived: second, MessagesSent: 10 * second})
+		tally.comment(reports.CommentAPI{InstanceID: "c", TotalComments: comments})
+		tally.reader(reports.Reader{InstanceID: "r1", MessagesReceived: first, MessagesSent: 10 * first})
+		tally.reader(reports.Reader{InstanceID: "r2", MessagesReceived: second, MessagesSent: 10 * second})
 	}
 	report(1000, 500, 500) // from before this tally began: not its own to count
 	assert.Zero(t, tally.Totals().Rates.CopiesPerComment)
@@ -123,14 +145,14 @@ func TestCopiesPerCommentIsOverTheWindowAndSurvivesRestarts(t *testing.T) {
 }
 
 func TestStoredCommentsCountsEveryInstanceOnceAlsoWhenItHasGone(t *testing.T) {
-	tally, clock := newTally()
-	tally.TakeComment(reports.CommentAPI{InstanceID: "a", TotalComments: 5, CommentsByVideo: map[string]uint64{"v": 5}, ActiveTopicCount: 9})
-	tally.TakeComment(reports.CommentAPI{InstanceID: "b", TotalComments: 7, CommentsByVideo: map[string]uint64{"v": 1, "w": 6}})
+	tally, clock := newTally(t)
+	tally.comment(reports.CommentAPI{InstanceID: "a", TotalComments: 5, CommentsByVideo: map[string]uint64{"v": 5}, ActiveTopicCount: 9})
+	tally.comment(reports.CommentAPI{InstanceID: "b", TotalComments: 7, CommentsByVideo: map[string]uint64{"v": 1, "w": 6}})
 	assert.Equal(t, uint64(12), tally.Totals().StoredComments)
 	assert.Equal(t, map[string]uint64{"v": 6, "w": 6}, tally.Totals().CommentAPI.CommentsByVideo)
 	clock.pass(time.Minute)
 	assert.Equal(t, 0, tally.Totals().CommentAPI.Instances)
-	tally.TakeComment(reports.CommentAPI{InstanceID: "a", TotalComments: 6, ActiveTopicCount: 8})
+	tally.comment(reports.CommentAPI{InstanceID: "a", TotalComments: 6, ActiveTopicCount: 8})
 	totals := tally.Totals()
 	assert.Equal(t, uint64(13), totals.StoredComments)
 	assert.Equal(t, uint64(6), totals.CommentAPI.TotalComments)

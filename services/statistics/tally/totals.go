@@ -15,8 +15,12 @@ type Totals struct {
 	Viewers Viewers  `json:"viewers"`
 	Rates   Rates    `json:"rates"`
 	// StoredComments counts the comments stored and published by every instance that has reported, also when it has gone.
-	StoredComments uint64    `json:"storedComments"`
-	Timestamp      time.Time `json:"timestamp"`
+	StoredComments uint64 `json:"storedComments"`
+	// DuplicateInstanceIDs names INSTANCE_IDs that several instances of one kind have; DuplicateInstanceIDCount is how many
+	// there are. Each instance counts in the sums.
+	DuplicateInstanceIDs     []string  `json:"duplicateInstanceIds"`
+	DuplicateInstanceIDCount int       `json:"duplicateInstanceIdCount"`
+	Timestamp                time.Time `json:"timestamp"`
 }
 
 // CommentAPI sums the instances of the Comment API. CommentedVideos is, with several of them, the largest they report.
@@ -32,8 +36,8 @@ type ReaderAPIs struct {
 	TotalMessagesSent      uint64 `json:"totalMessagesSent"`
 	TotalMessagesReceived  uint64 `json:"totalMessagesReceived"`
 	TotalGaps              uint64 `json:"totalGaps"`
-	// AllSubscribedTopics names some videos that readers are subscribed to; AllSubscribedTopicCount is how many there are: 0, as
-	// the shares are, while no Comment API reports and the readers' lists are too long to tell.
+	// AllSubscribedTopics names some videos that readers are subscribed to; AllSubscribedTopicCount is how many there are. It is
+	// 0, as the shares are, while Redis has not been asked and the readers' lists are too long to tell.
 	AllSubscribedTopics     []string `json:"allSubscribedTopics"`
 	AllSubscribedTopicCount int      `json:"allSubscribedTopicCount"`
 	// TotalSubscriptions sums the readers' topics: one that two readers hold counts twice.
@@ -49,6 +53,8 @@ type Reader struct {
 	// SubscriptionShare is the reader's topics ÷ all topics, 0 to 1.
 	SubscriptionShare float64   `json:"subscriptionShare"`
 	ReportedAt        time.Time `json:"reportedAt"`
+
+	label string // in metrics
 }
 
 // Share is the subscription share of several readers.
