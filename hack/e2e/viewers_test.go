@@ -66,6 +66,7 @@ func (s *system) watch(t *testing.T, name string, count, videos int, commentsPer
 					{Name: "COMMENT_API_URL", Value: base + "-comment:3000"},
 					{Name: "READER_API_URLS", Value: base + "-reader:4000"},
 					{Name: "STATISTICS_API_URL", Value: base + "-statistics:5000"},
+					{Name: "REPORT_URL", Value: base + "-reports:5001"},
 				},
 				Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("50m"), corev1.ResourceMemory: resource.MustParse("64Mi")}},
 				SecurityContext: &corev1.SecurityContext{

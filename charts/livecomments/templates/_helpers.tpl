@@ -149,14 +149,16 @@ livenessProbe:
 {{- end }}
 
 {{/* Where the parts report. */}}
-{{- define "livecomments.env.statistics" -}}
+{{- define "livecomments.env.reports" -}}
 - name: STATISTICS_API_URL
   value: http://{{ include "livecomments.fullname" . }}-statistics:{{ .Values.statistics.service.port }}
+- name: REPORT_URL
+  value: http://{{ include "livecomments.fullname" . }}-reports:5001
 - name: REPORT_INTERVAL
   value: {{ .Values.statistics.reportInterval }}
 {{- end }}
 
-{{/* Redis and the history, for the Comment API and the readers. */}}
+{{/* Where Redis is, for the Comment API, the readers and the Statistics API. */}}
 {{- define "livecomments.env.redis" -}}
 {{- if .Values.redis.enabled }}
 - name: REDIS_HOST
@@ -179,6 +181,10 @@ livenessProbe:
   value: /etc/redis-ca
 {{- end }}
 {{- end }}
+{{- end }}
+
+{{/* The videos' histories in it, for the Comment API and the readers. */}}
+{{- define "livecomments.env.history" -}}
 - name: HISTORY_LENGTH
   value: {{ int .Values.history.length | quote }}
 - name: HISTORY_TTL

@@ -37,7 +37,15 @@ func networkOf(t *testing.T, m manifests) network {
 }
 
 // listens are the ports of the containers. Policies name them by number, because some networks take a name for any port.
-var listens = map[string]int32{"comment": 3000, "reader": 4000, "statistics": 5000, "client": 6100, "redis": 6379}
+var listens = map[string]int32{"comment": 3000, "reader": 4000, "statistics": 5000, "reports": 5001, "client": 6100, "redis": 6379}
+
+// podOf is the end that has a target's port.
+func podOf(target string) string {
+	if target == "reports" {
+		return "statistics"
+	}
+	return target
+}
 
 // connections are those that are allowed, each to the port where its target listens.
 func (n network) connections(t *testing.T, targets ...string) []string {
@@ -52,7 +60,7 @@ func (n network) pairs(targets []string, allows func(from, to string, port intst
 	for from := range n.ends {
 		for _, to := range targets {
 			port := intstr.FromInt32(listens[to])
-			if from != to && allows(from, to, port) {
+			if pod := podOf(to); from != pod && allows(from, pod, port) {
 				allowed = append(allowed, from+" to "+to)
 			}
 		}
@@ -133,26 +141,29 @@ func (n network) among(t *testing.T, peers []networkingv1.NetworkPolicyPeer, nam
 func TestPartsReachWhatTheyNeedAndNothingElse(t *testing.T) {
 	n := networkOf(t, render(t, "client: {enabled: true}"))
 	assert.Equal(t, []string{
-		"client to comment", "client to reader", "client to statistics",
-		"comment to redis", "comment to statistics",
+		"client to comment", "client to reader", "client to reports",
+		"comment to redis", "comment to reports", "comment to statistics",
 		"gateway to comment", "gateway to reader",
 		"neighbour to comment", "neighbour to reader",
 		"prometheus to comment", "prometheus to reader",
-		"reader to redis", "reader to statistics",
+		"reader to redis", "reader to reports",
+		"statistics to redis",
 		"test to comment", "test to reader",
-	}, n.connections(t, "comment", "reader", "statistics", "client", "redis"))
+	}, n.connections(t, "comment", "reader", "statistics", "reports", "client", "redis"))
 	// Each side for itself, as if the other had no policy.
 	assert.Equal(t, []string{
-		"client to comment", "client to reader", "client to statistics",
-		"comment to redis", "comment to statistics",
-		"reader to redis", "reader to statistics",
+		"client to comment", "client to reader", "client to reports",
+		"comment to redis", "comment to reports", "comment to statistics",
+		"reader to redis", "reader to reports",
+		"statistics to redis",
 		"test to comment", "test to reader",
-	}, n.pairs([]string{"comment", "reader", "statistics", "client", "redis"}, func(from, to string, port intstr.IntOrString) bool {
+	}, n.pairs([]string{"comment", "reader", "statistics", "reports", "client", "redis"}, func(from, to string, port intstr.IntOrString) bool {
 		return n.ends[from].labels[component] != "" && n.leaves(t, from, to, port)
 	}))
 	assert.Equal(t, []string{
-		"client to statistics", "comment to redis", "comment to statistics", "reader to redis", "reader to statistics",
-	}, n.pairs([]string{"statistics", "client", "redis"}, func(from, to string, port intstr.IntOrString) bool {
+		"client to reports", "comment to redis", "comment to reports", "comment to statistics", "reader to redis", "reader to reports",
+		"statistics to redis",
+	}, n.pairs([]string{"statistics", "reports", "client", "redis"}, func(from, to string, port intstr.IntOrString) bool {
 		return n.enters(t, from, to, port)
 	}))
 	assert.Equal(t, []string{"neighbour to gateway", "prometheus to gateway"}, n.connections(t, "gateway"), "nothing of it reaches out")
@@ -185,6 +196,7 @@ func TestWhoMayComeInCanBeChosen(t *testing.T) {
 		{"networkPolicy: {statisticsFrom: " + peer("gateway") + "}", "statistics", []string{"gateway"}},
 		{"networkPolicy: {monitoringFrom: " + peer("monitoring") + "}", "statistics", []string{"prometheus"}},
 		{"monitoring: {serviceMonitor: {enabled: true}}", "statistics", []string{"gateway", "neighbour", "prometheus"}},
+		{"networkPolicy: {statisticsFrom: " + peer("gateway") + ", monitoringFrom: " + peer("monitoring") + "}", "reports", nil},
 		{"networkPolicy: {monitoringFrom: " + peer("monitoring") + "}\nclient: {enabled: true}", "client", []string{"prometheus"}},
 		{"networkPolicy: {monitoringFrom: " + peer("monitoring") + "}\nmonitoring: {serviceMonitor: {enabled: true}}", "redis", nil},
 	} {
@@ -220,7 +232,7 @@ func TestEveryPodHasPolicies(t *testing.T) {
 
 func TestARedisElsewhereIsReachedAtItsPort(t *testing.T) {
 	n := networkOf(t, render(t, externalURL))
-	for _, name := range []string{"livecomments-from-comment", "livecomments-from-reader"} {
+	for _, name := range []string{"livecomments-from-comment", "livecomments-from-reader", "livecomments-from-statistics"} {
 		egress := n.policies[name].Spec.Egress
 		rule := egress[len(egress)-1]
 		assert.Equal(t, 6380, rule.Ports[0].Port.IntValue())
@@ -231,7 +243,8 @@ func TestARedisElsewhereIsReachedAtItsPort(t *testing.T) {
 	assert.False(t, byURL.leaves(t, "reader", "gateway", intstr.FromInt32(6379)))
 	anywhere := networkOf(t, render(t, externalSecret))
 	assert.True(t, anywhere.leaves(t, "reader", "gateway", intstr.FromInt32(6379)))
-	assert.False(t, anywhere.leaves(t, "statistics", "gateway", intstr.FromInt32(6379)))
+	assert.True(t, anywhere.leaves(t, "statistics", "gateway", intstr.FromInt32(6379)))
+	assert.False(t, anywhere.leaves(t, "test", "gateway", intstr.FromInt32(6379)))
 }
 
 func TestOnlyPostingAndWatchingIsRouted(t *testing.T) {

@@ -29,13 +29,11 @@ func TestRedisAsksForAPasswordThatIsMadeUp(t *testing.T) {
 	pods := rendered.pods(t)
 	assert.Equal(t, "livecomments-redis/password", secretOf(t, pods["redis"], "REDISCLI_AUTH"))
 	assert.Equal(t, []string{"/etc/redis/redis.conf", "--requirepass", "$(REDISCLI_AUTH)"}, pods["redis"].Spec.Containers[0].Args)
-	for _, name := range []string{"comment", "reader"} {
+	for _, name := range []string{"comment", "reader", "statistics"} {
 		assert.Equal(t, "livecomments-redis/password", secretOf(t, pods[name], "REDIS_PASSWORD"))
 		assert.Equal(t, "livecomments-redis:6379", env(t, pods[name])["REDIS_HOST"].Value)
 	}
-	for _, name := range []string{"statistics", "test"} {
-		assert.NotContains(t, env(t, pods[name]), "REDIS_PASSWORD", "%s does not need it", name)
-	}
+	assert.NotContains(t, env(t, pods["test"]), "REDIS_PASSWORD", "it does not need it")
 }
 
 func TestAPasswordFromASecretIsUsedEverywhereAndNoneIsMade(t *testing.T) {
@@ -43,8 +41,9 @@ func TestAPasswordFromASecretIsUsedEverywhereAndNoneIsMade(t *testing.T) {
 	assert.Empty(t, rendered.names("Secret"))
 	pods := rendered.pods(t)
 	assert.Equal(t, "shared-redis/redis-password", secretOf(t, pods["redis"], "REDISCLI_AUTH"))
-	assert.Equal(t, "shared-redis/redis-password", secretOf(t, pods["comment"], "REDIS_PASSWORD"))
-	assert.Equal(t, "shared-redis/redis-password", secretOf(t, pods["reader"], "REDIS_PASSWORD"))
+	for _, name := range []string{"comment", "reader", "statistics"} {
+		assert.Equal(t, "shared-redis/redis-password", secretOf(t, pods[name], "REDIS_PASSWORD"))
+	}
 }
 
 func TestWithoutAPasswordThereIsNoTraceOfOne(t *testing.T) {
@@ -52,7 +51,7 @@ func TestWithoutAPasswordThereIsNoTraceOfOne(t *testing.T) {
 	assert.Empty(t, rendered.names("Secret"))
 	pods := rendered.pods(t)
 	assert.Equal(t, []string{"/etc/redis/redis.conf"}, pods["redis"].Spec.Containers[0].Args)
-	for _, name := range []string{"redis", "comment", "reader"} {
+	for _, name := range []string{"redis", "comment", "reader", "statistics"} {
 		for variable := range env(t, pods[name]) {
 			assert.NotContains(t, []string{"REDIS_PASSWORD", "REDISCLI_AUTH"}, variable)
 		}
@@ -66,7 +65,7 @@ func TestARedisElsewhereTakesThePlaceOfTheOneHere(t *testing.T) {
 	assert.NotContains(t, rendered.names("Service"), "livecomments-redis")
 	assert.Equal(t, []string{"livecomments-external-redis"}, rendered.names("Secret"))
 	assert.Equal(t, url, one[corev1.Secret](t, rendered, "Secret", "livecomments-external-redis").StringData["redis-url"])
-	for _, name := range []string{"comment", "reader"} {
+	for _, name := range []string{"comment", "reader", "statistics"} {
 		pod := rendered.pods(t)[name]
 		assert.Equal(t, "livecomments-external-redis/redis-url", secretOf(t, pod, "REDIS_URL"))
 		assert.NotContains(t, env(t, pod), "REDIS_HOST")
@@ -82,7 +81,7 @@ func TestARedisElsewhereTakesThePlaceOfTheOneHere(t *testing.T) {
 
 	rendered = render(t, externalSecret)
 	assert.Empty(t, rendered.names("Secret"))
-	for _, name := range []string{"comment", "reader"} {
+	for _, name := range []string{"comment", "reader", "statistics"} {
 		pod := rendered.pods(t)[name]
 		assert.Equal(t, "shared-redis/url", secretOf(t, pod, "REDIS_URL"))
 		require.Len(t, pod.Spec.Volumes, 1)

@@ -39,6 +39,7 @@ func TestAChangeRestartsWhatReadsItAndNothingElse(t *testing.T) {
 		// A hash of the password, where everybody can read it, would be the price of a restart.
 		{externalURL, strings.ReplaceAll(externalURL, "p%40ss", "other"), nil},
 		{"", "statistics: {rateWindow: 60s}", []string{"statistics"}},
+		{"", "history: {length: 500}", []string{"comment", "reader"}},
 		{"", "reader: {service: {type: LoadBalancer}}", nil},
 		{"", "reader: {replicas: 5, autoscaling: {maxReplicas: 50}}", nil},
 		{"", "monitoring: {serviceMonitor: {enabled: true}, prometheusRule: {enabled: true}, dashboard: {enabled: true}}", nil},

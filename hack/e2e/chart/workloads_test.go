@@ -168,7 +168,7 @@ func TestSelectorsHoldOnlyWhatNeverChanges(t *testing.T) {
 	for name, budget := range all[policyv1.PodDisruptionBudget](t, rendered, "PodDisruptionBudget") {
 		selectors["PodDisruptionBudget "+name] = budget.Spec.Selector.MatchLabels
 	}
-	require.Len(t, selectors, 4+1+5+2)
+	require.Len(t, selectors, 4+1+6+2)
 	for what, selector := range selectors {
 		assert.Equal(t, identity, sorted(selector), what)
 		matched := 0
@@ -203,9 +203,9 @@ func TestPodsSpreadOverZonesAndNodesUnlessToldOtherwise(t *testing.T) {
 
 // tables are those of the repository's README, by service.
 var tables = map[string][]string{
-	"comment":    {"Every service", "Comment API, reader and client: where they report", "Comment API and reader: Redis", "Comment API"},
-	"reader":     {"Every service", "Comment API, reader and client: where they report", "Comment API and reader: Redis", "Reader"},
-	"statistics": {"Every service", "Statistics API"},
+	"comment":    {"Every service", "Comment API, reader and client: where they report", "Comment API, reader and Statistics API: Redis", "Comment API"},
+	"reader":     {"Every service", "Comment API, reader and client: where they report", "Comment API, reader and Statistics API: Redis", "Reader"},
+	"statistics": {"Every service", "Comment API, reader and Statistics API: Redis", "Statistics API"},
 	"client":     {"Every service", "Comment API, reader and client: where they report", "Client"},
 	"test":       {"Every service", "Comment API, reader and client: where they report", "Client"},
 }
@@ -235,7 +235,7 @@ func TestEverySettingInThePodsIsOneThatTheServiceHas(t *testing.T) {
 				continue
 			}
 			known := settings(t, name)
-			if set == "a Redis elsewhere by a Secret, with an authority of its own" && (name == "comment" || name == "reader") {
+			if set == "a Redis elsewhere by a Secret, with an authority of its own" && slices.Contains([]string{"comment", "reader", "statistics"}, name) {
 				known = append(known, "SSL_CERT_FILE", "SSL_CERT_DIR") // which Go reads
 			}
 			if given[name] == nil {
@@ -259,6 +259,9 @@ func TestEverySettingInThePodsIsOneThatTheServiceHas(t *testing.T) {
 		}
 		// Ports and drains have values of their own.
 		variables["PORT"] = true
+		if service == "statistics" {
+			variables["REPORT_PORT"] = true
+		}
 		if service == "comment" || service == "reader" {
 			variables["DRAIN_DELAY"] = true
 		}
@@ -317,7 +320,7 @@ func TestEveryPartFindsTheOthers(t *testing.T) {
 				switch variable {
 				case "REDIS_HOST":
 					address = "redis://" + address
-				case "STATISTICS_API_URL", "COMMENT_API_URL", "READER_API_URLS":
+				case "STATISTICS_API_URL", "REPORT_URL", "COMMENT_API_URL", "READER_API_URLS":
 				default:
 					continue
 				}
@@ -331,7 +334,12 @@ func TestEveryPartFindsTheOthers(t *testing.T) {
 				require.Len(t, service.Spec.Ports, 1)
 				assert.Equal(t, parsed.Port(), fmt.Sprint(service.Spec.Ports[0].Port), "%s of %s with %s", variable, name, set)
 				target := rendered.pods(t)[service.Labels[component]]
-				assert.Equal(t, service.Spec.Ports[0].TargetPort.StrVal, target.Spec.Containers[0].Ports[0].Name)
+				var ports []string
+				for _, port := range target.Spec.Containers[0].Ports {
+					ports = append(ports, port.Name)
+				}
+				assert.Contains(t, ports, service.Spec.Ports[0].TargetPort.StrVal)
+				assert.Equal(t, variable == "REPORT_URL", service.Spec.Ports[0].Name == "reports", "%s of %s with %s", variable, name, set)
 			}
 		}
 	}

@@ -124,9 +124,9 @@ func TestABadReportIsNamedByItsFieldInOneSentence(t *testing.T) {
 		"activeTopicCount must be at least 0":  &reports.CommentAPI{ActiveTopicCount: -1},
 		"viewers must be at least 0":           &reports.Client{ClientID: "c", Viewers: -1},
 	} {
-		assert.EqualError(t, report.Validate(), want)
+		require.EqualError(t, report.Validate(), want)
 	}
-	assert.EqualError(t, (&reports.CommentAPI{InstanceID: "comment 1"}).Validate(), "instanceId"+form)
+	require.EqualError(t, (&reports.CommentAPI{InstanceID: "comment 1"}).Validate(), "instanceId"+form)
 	for _, report := range []reports.Report{
 		&reports.CommentAPI{}, &reports.CommentAPI{InstanceID: "c"}, &reports.Reader{InstanceID: "host.example:4000"},
 		&reports.Client{ClientID: strings.Repeat("c", 128)},

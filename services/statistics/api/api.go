@@ -19,9 +19,9 @@ import (
 
 // Config is everything that the Statistics API can be told.
 type Config struct {
-	Port           int           `env:"PORT" default:"5000" validate:"min=1,max=65535" help:"Port of the HTTP API."`
-	ReportPort     int           `env:"REPORT_PORT" default:"5001" validate:"min=1,max=65535" help:"Port where the parts report, for them alone."`
-	TopicsInterval time.Duration `env:"TOPICS_INTERVAL" default:"10s" validate:"omitempty,min=100ms" help:"How often to ask Redis for the list of all videos that readers are subscribed to; 0 for never."`
+	Port           int           `env:"PORT" default:"5000" validate:"min=1,max=65535" help:"Port of the HTTP API, which is for reading."`
+	ReportPort     int           `env:"REPORT_PORT" default:"5001" validate:"min=1,max=65535" help:"Port where the other parts report. Nothing else is served there."`
+	TopicsInterval time.Duration `env:"TOPICS_INTERVAL" default:"10s" validate:"omitempty,min=100ms" help:"How often to ask Redis for the list of all videos that readers are subscribed to, which is work for it; 0 for never."`
 	Tally          tally.Config  `embed:""`
 	Server         server.Config `embed:""`
 	Redis          broker.Config `embed:""`

@@ -23,7 +23,7 @@ import (
 type Config struct {
 	StaleAfter   time.Duration `env:"STALE_AFTER" default:"15s" validate:"min=10ms" help:"A part that has not reported for this long drops out of the totals."`
 	Window       time.Duration `name:"rate-window" env:"RATE_WINDOW" default:"30s" validate:"min=1s" help:"Rates and copies per comment are means over this time."`
-	MaxInstances int           `env:"MAX_INSTANCES" default:"1000" validate:"min=1,max=100000" help:"Comment APIs, readers and clients, of each as many, whose reports are taken; the report of a further one is answered 503."`
+	MaxInstances int           `env:"MAX_INSTANCES" default:"1000" validate:"min=1,max=100000" help:"How many instances of each kind (Comment API, reader, client) may report at a time; a further one is answered 503."`
 }
 
 // Tally holds the latest report of every part. It is safe for concurrent use.
