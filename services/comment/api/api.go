@@ -3,6 +3,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -65,7 +66,7 @@ func Run(ctx context.Context, cfg Config) error {
 		}, []string{"reason"}),
 	}
 	// A counter that is not there yet would hide its first event from rate().
-	for _, reason := range []string{"invalid", "unavailable"} {
+	for _, reason := range []string{invalid, unavailable, forbidden} {
 		a.refused.WithLabelValues(reason)
 	}
 	srv.Registry.MustRegister(a.published, a.refused)
@@ -128,12 +129,12 @@ func (a *api) post(c *gin.Context) {
 		Text    string `json:"comment"`
 	}
 	if !server.ReadJSON(c, &body) {
-		a.refused.WithLabelValues("invalid").Inc()
+		a.refused.WithLabelValues(invalid).Inc()
 		return
 	}
 	posted := comment.Comment{UserID: body.UserID, VideoID: body.VideoID, Text: body.Text, Timestamp: time.Now().UTC().Truncate(time.Millisecond)}
 	if err := posted.Validate(); err != nil {
-		a.refused.WithLabelValues("invalid").Inc()
+		a.refused.WithLabelValues(invalid).Inc()
 		server.Fail(c, http.StatusBadRequest, "%s", err)
 		return
 	}
@@ -142,7 +143,7 @@ func (a *api) post(c *gin.Context) {
 	defer cancel()
 	stored, err := a.broker.Publish(ctx, posted)
 	if err != nil {
-		a.refused.WithLabelValues("unavailable").Inc()
+		a.refused.WithLabelValues(refusal(err)).Inc()
 		if a.failed.Add(1) == 1 {
 			a.log.Warn("Redis does not take comments", zap.String("video", posted.VideoID), zap.Error(err))
 		}
@@ -159,6 +160,21 @@ func (a *api) post(c *gin.Context) {
 		Success bool            `json:"success"`
 		Comment comment.Comment `json:"comment"`
 	}{true, stored})
+}
+
+// The reasons for which comments are not taken, as the metric names them.
+const (
+	invalid     = "invalid"
+	unavailable = "unavailable"
+	forbidden   = "forbidden"
+)
+
+// refusal is the reason for an error of the broker.
+func refusal(err error) string {
+	if errors.Is(err, broker.ErrForbidden) {
+		return forbidden
+	}
+	return unavailable
 }
 
 func (a *api) health(c *gin.Context) {

@@ -62,12 +62,56 @@ func TestAPostedCommentIsStoredPublishedAndAnswered(t *testing.T) {
 
 		message, err := pubsub.ReceiveMessage(t.Context())
 		require.NoError(t, err)
-		id, data, _ := strings.Cut(message.Payload, " ")
-		assert.Equal(t, posted.ID.String(), id)
+		id := posted.ID.String()
+		data, found := strings.CutPrefix(message.Payload, "1 comment "+id+" 0-0 ")
+		assert.True(t, found, message.Payload)
 		entries, err := client.XRange(t.Context(), "comments:{video:v}", "-", "+").Result()
 		require.NoError(t, err)
-		assert.Equal(t, []redis.XMessage{{ID: id, Values: map[string]any{"c": data, "first": "1"}}}, entries)
+		assert.Equal(t, []redis.XMessage{{ID: id, Values: map[string]any{"v": "1", "k": "comment", "p": "0-0", "d": data}}}, entries)
 	})
+}
+
+func TestACommentIsOneLineForEveryClient(t *testing.T) {
+	brokertest.Each(t, func(t *testing.T, server *brokertest.Redis) {
+		s := start(t, server, defaults).AwaitReady(t)
+		text := "a\u0085b\u2028c\u009bd\x7fe"
+		body, err := json.Marshal(map[string]string{"userid": "u", "videoid": "v", "comment": text})
+		require.NoError(t, err)
+		require.Equal(t, 201, servertest.Do(t, "POST", s.URL+"/comment", string(body)).Status)
+		client := redis.NewClient(&redis.Options{Addr: server.Address})
+		defer func() { _ = client.Close() }()
+		entries, err := client.XRange(t.Context(), "comments:{video:v}", "-", "+").Result()
+		require.NoError(t, err)
+		data := entries[0].Values["d"].(string)
+		assert.False(t, strings.ContainsAny(data, "\u0085\u2028\u009b\x7f"), data)
+		var stored comment.Comment
+		require.NoError(t, json.Unmarshal([]byte(data), &stored))
+		assert.Equal(t, text, stored.Text)
+	})
+}
+
+func TestWithoutTheRightToPublishNothingIsStoredAndOperatorsSeeIt(t *testing.T) {
+	server := brokertest.Real(t)
+	client := redis.NewClient(&redis.Options{Addr: server.Address})
+	defer func() { _ = client.Close() }()
+	allow := func(rule string) {
+		require.NoError(t, client.Do(t.Context(), "ACL", "SETUSER", "app", "on", ">secret", "~*", "+@all", rule).Err())
+	}
+	allow("resetchannels")
+	s := start(t, server, func(cfg *api.Config) { cfg.Redis.RedisURL = "redis://app:secret@" + server.Address })
+	for range 3 {
+		refused := servertest.Do(t, "POST", s.URL+"/comment", `{"userid":"u","videoid":"v","comment":"c"}`)
+		assert.Equal(t, 503, refused.Status)
+		assert.Equal(t, "the comment was not published because Redis did not take it; try again", refused.Reason())
+	}
+	assert.Zero(t, client.Exists(t.Context(), "comments:{video:v}").Val())
+	assert.Equal(t, 503, s.Status("/readyz"))
+	s.AwaitMetric(t, "livecomments_redis_forbidden 1")
+	s.AwaitMetric(t, `livecomments_comments_refused_total{reason="forbidden"} 3`)
+	allow("allchannels")
+	s.AwaitReady(t)
+	s.AwaitMetric(t, "livecomments_redis_forbidden 0")
+	assert.Equal(t, 201, servertest.Do(t, "POST", s.URL+"/comment", `{"userid":"u","videoid":"v","comment":"c"}`).Status)
 }
 
 func TestABadCommentIsAnsweredWithWhatWasWrongAndNotPublished(t *testing.T) {

@@ -57,6 +57,7 @@ func Run(ctx context.Context, cfg Config) error {
 	defer func() { _ = redis.Close() }()
 	a := &api{cfg: cfg, log: srv.Log, instance: srv.Instance, tally: tally.New(cfg.Tally, time.Now, srv.Log), broker: redis}
 	srv.Registry.MustRegister(a.tally)
+	redis.Register(srv.Registry)
 	srv.Get("/statistics", func(c *gin.Context) { server.JSON(c, http.StatusOK, a.tally.Totals()) })
 	srv.Get("/health", func(c *gin.Context) { server.JSON(c, http.StatusOK, gin.H{"status": "ok", "instance": a.instance}) })
 	a.takeReports(srv)
