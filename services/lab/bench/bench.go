@@ -1,6 +1,6 @@
-// Package bench measures what a reader costs: the real service in a process of its own, with a real redis-server, under a
-// crowd of viewers. Beside it, in the same run, it measures the floor: a process that does nothing but one write(2) a comment
-// a viewer. Machines differ, and one differs from hour to hour; the ratio of the two does not.
+// Package bench measures what a reader costs: the real service in a process of its own, with a real redis-server and a crowd
+// of viewers. In the same run it measures the floor, a process that makes one write(2) a comment a viewer and does nothing
+// else. Machines differ in speed, and one machine differs from hour to hour; the ratio of the two costs does not.
 package bench
 
 import (
@@ -17,6 +17,7 @@ import (
 	"strings"
 
 	"github.com/livecomments/livecomments/services/shared/config"
+	"github.com/livecomments/livecomments/services/shared/redisserver"
 )
 
 // Command is `lab bench`.
@@ -31,30 +32,30 @@ type Command struct {
 	Progress io.Writer `kong:"-"`
 }
 
-// Output is all that a benchmark says, in JSON.
+// Output is the result of a run, as it is printed in JSON.
 type Output struct {
 	Machine string   `json:"machine"`
 	Scenes  []Result `json:"scenes"`
 }
 
-// Result is what one scene has shown.
+// Result is the result of one scene.
 type Result struct {
 	Scene string `json:"scene"`
-	// Title says what was done.
+	// Title says what the scene does.
 	Title string `json:"title"`
-	// Loads are measurements under load; Facts are others, in words.
+	// Loads are measurements under load; Facts are other observations, in words.
 	Loads []Load   `json:"loads,omitempty"`
 	Facts []string `json:"facts,omitempty"`
-	// Goals are what the reader is held to.
+	// Goals are what the scene requires.
 	Goals []Goal `json:"goals"`
 }
 
-// Goal is something that was to be shown, and whether it was.
+// Goal is a requirement, and whether it was met.
 type Goal struct {
 	Says string `json:"says"`
 	Met  bool   `json:"met"`
-	// Delivery goals are about comments that did not arrive as they should: the run fails when one is not met. What a
-	// machine is fast enough for is another matter.
+	// Delivery goals are about comments that did not arrive as they should: the run fails when one is not met. Other goals
+	// depend on the speed of the machine.
 	Delivery bool `json:"delivery"`
 }
 
@@ -74,13 +75,10 @@ var scenes = []scene{
 }
 
 // bench is one run.
-type bench struct {
-	*Command
-	redisServer string
-}
+type bench struct{ *Command }
 
-// Run runs the scenes one after the other, each with a reader and a Redis of its own. It fails when a comment did not arrive
-// once and in order where it should have.
+// Run runs the scenes one after the other, each with a reader and a Redis of its own. It fails when a delivery goal is not
+// met.
 func (c *Command) Run(ctx context.Context) error {
 	if c.Out == nil {
 		c.Out = os.Stdout
@@ -92,11 +90,12 @@ func (c *Command) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b := &bench{Command: c}
-	if b.redisServer, err = exec.LookPath("redis-server"); err != nil {
-		return errors.New("redis-server is not in the PATH: `make prepare` installs it")
+	redisVersion, err := redisserver.Version(ctx)
+	if err != nil {
+		return err
 	}
-	output := Output{Machine: machine(ctx, b.redisServer)}
+	b := &bench{c}
+	output := Output{Machine: machine(redisVersion)}
 	for i, scene := range chosen {
 		b.say("%d of %d: %s", i+1, len(chosen), scene.name)
 		result, err := scene.run(ctx, b)
@@ -175,12 +174,7 @@ func (c *Command) print(output Output) error {
 	return err
 }
 
-func machine(ctx context.Context, redisServer string) string {
-	version, _ := exec.CommandContext(ctx, redisServer, "--version").Output()
-	words := strings.Fields(string(version))
-	redis := "redis-server"
-	if len(words) > 2 {
-		redis += " " + strings.TrimPrefix(words[2], "v=")
-	}
-	return fmt.Sprintf("%d cores, %s/%s, %s, %s; the viewers and Redis are on it too", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(), redis)
+func machine(redisVersion string) string {
+	return fmt.Sprintf("%d cores, %s/%s, %s, redis-server %s; the viewers and Redis are on it too",
+		runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(), redisVersion)
 }

@@ -11,16 +11,16 @@ import (
 )
 
 const (
-	// spare is the descriptors that a process needs for other things than viewers.
-	spare = 200
-	// lingering has a reader keep a video without viewers for the length of a scene.
-	lingering = "LINGER=1h"
-	// outage is how long Redis is gone.
+	// otherDescriptors is how many descriptors a process needs for other things than viewers.
+	otherDescriptors = 200
+	// lingerSetting has a reader stay subscribed to a video without viewers for the length of a scene.
+	lingerSetting = "LINGER=1h"
+	// outage is the time from Redis' kill to its start.
 	outage = 2 * time.Second
 )
 
-// channel is a viewer for each of some videos.
-func channel(from, to int) []crowd.Viewer {
+// viewerOfEach is one viewer for each of the videos with the numbers from up to, but without, to.
+func viewerOfEach(from, to int) []crowd.Viewer {
 	viewers := make([]crowd.Viewer, to-from)
 	for i := range viewers {
 		viewers[i].Video = fmt.Sprintf("channel-%d", from+i)
@@ -28,159 +28,165 @@ func channel(from, to int) []crowd.Viewer {
 	return viewers
 }
 
-// seats is how many viewers a process can have.
-func seats() (int, error) {
+// maxViewers is how many viewers a process can have: its limit of descriptors, less those for other things.
+func maxViewers() (int, error) {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return 0, err
 	}
-	return int(min(limit.Max, 1<<20)) - spare, nil
+	return int(min(limit.Max, 1<<20)) - otherDescriptors, nil
 }
 
-// channels is as many videos as viewers, and a Redis that is killed under posts and comes back.
+// channels has as many videos as viewers, and kills and restarts Redis while comments are posted.
 func channels(ctx context.Context, b *bench) (Result, error) {
 	const videos, rate = 20_000, 400
 	result := Result{Title: fmt.Sprintf("%d videos with a viewer each, %d comments a second among them; Redis is killed, and started again %s later", videos, rate, outage)}
-	s, err := b.set(ctx, lingering)
+	s, err := b.newStage(ctx, lingerSetting)
 	if err != nil {
 		return result, err
 	}
-	defer s.clear()
-	most, err := seats()
+	defer s.close()
+	most, err := maxViewers()
 	if err != nil {
 		return result, err
 	}
 	watched := min(videos, most)
 	began := time.Now()
-	if err := s.visit(ctx, channel(watched, videos)); err != nil {
+	if err := s.connectAndLeave(ctx, viewerOfEach(watched, videos)); err != nil {
 		return result, err
 	}
-	c, err := s.seat(ctx, s.reader, channel(0, watched))
+	c, err := s.connect(ctx, s.reader, viewerOfEach(0, watched))
 	if err != nil {
 		return result, err
 	}
 	subscribing := time.Since(began)
-	if err := s.settled(ctx, videos); err != nil {
+	if err := s.awaitCaughtUp(ctx, videos); err != nil {
 		return result, err
 	}
-	posting, err := s.campaign(channel(0, watched))
+	posting, err := s.newPosterPool(viewerOfEach(0, watched))
 	if err != nil {
 		return result, err
 	}
-	if _, err := posting.round(ctx); err != nil {
+	if _, err := posting.postToEach(ctx); err != nil {
 		return result, err
 	}
-	posting.begin(ctx, rate)
-	missing, back, err := s.restartRedis(ctx, videos)
-	posting.end()
+	posting.start(ctx, rate)
+	unconfirmedVideos, recovery, err := s.restartRedis(ctx, videos)
+	posting.stop()
 	if err != nil {
 		return result, err
 	}
-	// A viewer sees by the number of the next comment whether it has missed one.
-	stored, err := posting.round(ctx)
+	// Only the next comment of a video shows whether the one before was lost.
+	stored, err := posting.postToEach(ctx)
 	if err != nil {
 		return result, err
 	}
-	f := arrivals(ctx, c, stored)
+	f := awaitArrivals(ctx, c, stored)
 	if watched < videos {
-		result.Facts = []string{fmt.Sprintf("a process may not have %d descriptors here: %d viewers came first and left again, and %s keeps their videos", videos, videos-watched, lingering)}
+		result.Facts = []string{fmt.Sprintf("%d viewers connected first and left, and %s keeps their videos, because a process may have less than %d descriptors",
+			videos-watched, lingerSetting, videos)}
 	}
 	result.Facts = append(result.Facts,
-		fmt.Sprintf("while Redis was gone, the reader said of %d videos that it receives nothing", missing),
-		fmt.Sprintf("%d comments were stored, the last of each video after all were back; %d tries to post failed", stored, posting.failures),
+		fmt.Sprintf("while Redis was gone, the reader reported %d videos as unconfirmed", unconfirmedVideos),
+		fmt.Sprintf("%d comments were stored, the last of each video after the recovery; %d attempts to post failed", stored, posting.failures),
 		fmt.Sprintf("%d arrived: %d missing, %d duplicate, %d out of order, %d announced as lost", f.Arrived, f.Missing, f.Duplicates, f.Misordered, f.Gaps))
 	result.Goals = []Goal{
-		{Says: fmt.Sprintf("all %d viewers had come, their videos subscribed to, after %.1f s (at most 5)", videos, subscribing.Seconds()), Met: subscribing <= 5*time.Second},
-		comeBack(videos, back),
-		{Says: "nothing that was answered was lost, came twice or out of order", Met: f.Arrived == stored && f.Wrong() == 0, Delivery: true},
+		{Says: fmt.Sprintf("all %d viewers were connected, and their videos subscribed to, after %.1f s (at most 5)", videos, subscribing.Seconds()), Met: subscribing <= 5*time.Second},
+		recoveryGoal(videos, recovery),
+		{Says: "every comment that was acknowledged arrived, once and in order", Met: f.Arrived == stored && f.Wrong() == 0, Delivery: true},
 	}
 	return result, nil
 }
 
-func comeBack(videos int, took time.Duration) Goal {
-	return Goal{Says: fmt.Sprintf("all %d videos were caught up with %.1f s after Redis was started again (at most 10)", videos, took.Seconds()), Met: took <= 10*time.Second}
+// recoveryGoal is the goal that the reader caught up with all videos soon after Redis was started again.
+func recoveryGoal(videos int, recovery time.Duration) Goal {
+	return Goal{
+		Says: fmt.Sprintf("all %d videos were caught up with %.1f s after Redis was started again (at most 10)", videos, recovery.Seconds()),
+		Met:  recovery <= 10*time.Second,
+	}
 }
 
-// resubscribe is a reader that every live video of a large system has come to, and one video with many viewers.
+// resubscribe has a reader that is subscribed to every live video of a large system, and one video with many viewers.
 func resubscribe(ctx context.Context, b *bench) (Result, error) {
 	const videos, viewers, rate, seconds = 90_000, 1000, 20, 10
-	result := Result{Title: fmt.Sprintf("%d videos of one reader, and %d viewers of one more, which gets %d comments a second; Redis is killed and is back after %s", videos, viewers, rate, outage)}
-	s, err := b.set(ctx, lingering)
+	result := Result{Title: fmt.Sprintf("%d videos on one reader, and %d viewers of one more, with %d comments a second; Redis is killed, and started again %s later", videos, viewers, rate, outage)}
+	s, err := b.newStage(ctx, lingerSetting)
 	if err != nil {
 		return result, err
 	}
-	defer s.clear()
-	if err := s.visit(ctx, channel(0, videos)); err != nil {
+	defer s.close()
+	if err := s.connectAndLeave(ctx, viewerOfEach(0, videos)); err != nil {
 		return result, err
 	}
-	c, err := s.seat(ctx, s.reader, audience(viewers, crowd.Viewer{Video: hotVideo}))
+	c, err := s.connect(ctx, s.reader, viewersOf(hotVideo, viewers))
 	if err != nil {
 		return result, err
 	}
-	if err := s.settled(ctx, videos+1); err != nil {
+	if err := s.awaitCaughtUp(ctx, videos+1); err != nil {
 		return result, err
 	}
-	histories, err := s.campaign(channel(0, videos))
+	histories, err := s.newPosterPool(viewerOfEach(0, videos))
 	if err != nil {
 		return result, err
 	}
-	if _, err := histories.round(ctx); err != nil {
+	if _, err := histories.postToEach(ctx); err != nil {
 		return result, err
 	}
-	o := perSecond(rate, seconds, remark)
+	w := perSecond(rate, seconds, shortText)
 	load := func(of string, work func() error) (Load, error) {
-		return measure(ctx, of, s.reader, c, viewers, o.comments, work)
+		return measure(ctx, of, s.reader, c, viewers, w.comments, work)
 	}
-	quiet, err := load("before", func() error { return s.poster.obey(ctx, o) })
+	quiet, err := load("before", func() error { return s.poster.post(ctx, w) })
 	if err != nil {
 		return result, err
 	}
-	missing, err := s.killRedis(ctx)
+	unconfirmedVideos, err := s.killRedis(ctx)
 	if err != nil {
 		return result, err
 	}
-	began, took := time.Now(), time.Duration(0)
-	if err := s.reviveRedis(ctx); err != nil {
+	began, recovery := time.Now(), time.Duration(0)
+	if err := s.startRedis(ctx); err != nil {
 		return result, err
 	}
 	returning, err := load("Redis is back", func() error {
-		return s.poster.obeyWhile(ctx, o, func() error {
-			defer func() { took = time.Since(began) }()
-			return s.settled(ctx, videos+1)
+		return s.poster.postWhile(ctx, w, func() error {
+			defer func() { recovery = time.Since(began) }()
+			return s.awaitCaughtUp(ctx, videos+1)
 		})
 	})
 	if err != nil {
 		return result, err
 	}
 	result.Loads = []Load{quiet, returning}
-	result.Facts = []string{fmt.Sprintf("while Redis was gone, the reader said of %d videos that it receives nothing", missing)}
+	result.Facts = []string{fmt.Sprintf("while Redis was gone, the reader reported %d videos as unconfirmed", unconfirmedVideos)}
 	result.Goals = []Goal{
-		comeBack(videos+1, took),
-		delivered(quiet, returning),
+		recoveryGoal(videos+1, recovery),
+		deliveryGoal(quiet, returning),
 	}
 	return result, nil
 }
 
-// visit has viewers come and leave again, as many at a time as there are seats.
-func (s *stage) visit(ctx context.Context, viewers []crowd.Viewer) error {
-	most, err := seats()
+// connectAndLeave has viewers connect and leave again, as many at a time as a process can have.
+func (s *stage) connectAndLeave(ctx context.Context, viewers []crowd.Viewer) error {
+	most, err := maxViewers()
 	if err != nil {
 		return err
 	}
-	visit := func(viewers []crowd.Viewer) error {
-		c, err := crowd.New(s.reader.address)
-		if err != nil {
-			return err
-		}
-		defer c.Close()
-		return join(ctx, c, orderly, viewers)
-	}
-	for wave := range slices.Chunk(viewers, min(most, maxConnections/2)) {
-		if err := visit(wave); err != nil {
+	for some := range slices.Chunk(viewers, min(most, maxConnections/2)) {
+		if err := connectAndLeave(ctx, s.reader.address, some); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func connectAndLeave(ctx context.Context, address string, viewers []crowd.Viewer) error {
+	c, err := crowd.New(address)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return connectAll(ctx, c, connectAtOnce, viewers)
 }
 
 const (
@@ -189,9 +195,9 @@ const (
 	catchingUp  = "livecomments_reader_catching_up_topics"
 )
 
-// settled returns when the reader is subscribed to so many videos and has caught up with all of them.
-func (s *stage) settled(ctx context.Context, videos int) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+// awaitCaughtUp returns when the reader is subscribed to so many videos and has caught up with all of them.
+func (s *stage) awaitCaughtUp(ctx context.Context, videos int) error {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	for {
 		figures, err := s.reader.metrics(ctx)
@@ -200,17 +206,17 @@ func (s *stage) settled(ctx context.Context, videos int) error {
 				return nil
 			}
 		}
-		// Seldom, because the reader's answer takes time that it would have for its videos.
+		// Not more often: each answer takes the reader's processor time.
 		if err := pause(ctx, 100*time.Millisecond); err != nil {
-			return fmt.Errorf("the reader does not settle: %.0f videos are unconfirmed, and it catches up with %.0f", figures[unconfirmed], figures[catchingUp])
+			return fmt.Errorf("the reader does not catch up: %.0f videos are unconfirmed, and %.0f are not caught up with",
+				figures[unconfirmed], figures[catchingUp])
 		}
 	}
 }
 
-// killRedis has Redis die and be gone for the outage. It returns of how many videos the reader then says that it receives
-// nothing.
-func (s *stage) killRedis(ctx context.Context) (missing int, err error) {
-	s.redis.kill()
+// killRedis kills Redis and waits for the outage. It returns how many videos the reader then reports as unconfirmed.
+func (s *stage) killRedis(ctx context.Context) (unconfirmedVideos int, err error) {
+	s.redis.Kill()
 	if err := pause(ctx, outage); err != nil {
 		return 0, err
 	}
@@ -218,28 +224,23 @@ func (s *stage) killRedis(ctx context.Context) (missing int, err error) {
 	return int(figures[unconfirmed]), err
 }
 
-// reviveRedis starts it again, with what it had acknowledged, and returns when it answers.
-func (s *stage) reviveRedis(ctx context.Context) (err error) {
-	s.redis, err = s.startRedis(ctx, s.redisAddress, s.dir)
-	return err
-}
-
-// restartRedis is both under whoever posts. took is from the start to the last video that the reader has caught up with.
-func (s *stage) restartRedis(ctx context.Context, videos int) (missing int, took time.Duration, err error) {
+// restartRedis kills Redis and starts it again while others post. recovery is the time from the start until the reader has
+// caught up with all videos.
+func (s *stage) restartRedis(ctx context.Context, videos int) (unconfirmedVideos int, recovery time.Duration, err error) {
 	const around = 2 * time.Second
 	if err := pause(ctx, around); err != nil {
 		return 0, 0, err
 	}
-	if missing, err = s.killRedis(ctx); err != nil {
-		return missing, 0, err
+	if unconfirmedVideos, err = s.killRedis(ctx); err != nil {
+		return unconfirmedVideos, 0, err
 	}
 	began := time.Now()
-	if err := s.reviveRedis(ctx); err != nil {
-		return missing, 0, err
+	if err := s.startRedis(ctx); err != nil {
+		return unconfirmedVideos, 0, err
 	}
-	if err := s.settled(ctx, videos); err != nil {
-		return missing, 0, err
+	if err := s.awaitCaughtUp(ctx, videos); err != nil {
+		return unconfirmedVideos, 0, err
 	}
-	took = time.Since(began)
-	return missing, took, pause(ctx, around)
+	recovery = time.Since(began)
+	return unconfirmedVideos, recovery, pause(ctx, around)
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"syscall"
@@ -15,20 +14,13 @@ import (
 	"github.com/livecomments/livecomments/services/shared/comment"
 )
 
-// Floor is `lab floor`, the other side of the benchmark: it gives viewers the same frames with one write(2) each, and does
-// nothing else.
+// Floor is `lab floor`, which the reader is compared with: it sends viewers the same bytes, with one write(2) a comment a
+// viewer, and does nothing else.
 type Floor struct {
 	Viewers int `required:""`
 }
 
-// order is what a poster is to do, and what the floor is told on its standard input.
-type order struct {
-	comments int
-	every    time.Duration
-	length   int
-}
-
-// Run accepts the viewers, then does as it is told, line by line, and answers each line when it is done.
+// Run accepts the viewers. Then it reads workloads from standard input, a line each, and prints a line after each.
 func (f *Floor) Run(context.Context) error {
 	listener, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
@@ -43,18 +35,18 @@ func (f *Floor) Run(context.Context) error {
 		}
 		viewers = append(viewers, fd)
 	}
-	fmt.Println("all are here")
+	fmt.Println("all viewers are connected")
 	number := uint64(0)
-	for orders := bufio.NewReader(os.Stdin); ; {
-		var o order
-		if _, err := fmt.Fscanln(orders, &o.comments, &o.every, &o.length); err != nil {
-			return nil //nolint:nilerr // nobody orders any more
+	for input := bufio.NewReader(os.Stdin); ; {
+		var w workload
+		if _, err := fmt.Fscanln(input, &w.comments, &w.every, &w.length); err != nil {
+			return nil //nolint:nilerr // the benchmark has closed it
 		}
-		for next := time.Now(); o.comments > 0; o.comments-- {
+		for next := time.Now(); w.comments > 0; w.comments-- {
 			time.Sleep(time.Until(next))
-			next = next.Add(o.every)
+			next = next.Add(w.every)
 			number++
-			frame, err := floorFrame(number, o.length)
+			frame, err := floorFrame(number, w.length)
 			if err != nil {
 				return err
 			}
@@ -68,7 +60,7 @@ func (f *Floor) Run(context.Context) error {
 	}
 }
 
-// accept takes one viewer in, with the same socket that the reader would have.
+// accept accepts one viewer, whose socket is as the reader would have it.
 func accept(listener net.Listener) (fd int, err error) {
 	connection, err := listener.Accept()
 	if err != nil {
@@ -78,9 +70,7 @@ func accept(listener net.Listener) (fd int, err error) {
 	if _, err := bufio.NewReader(connection).ReadString('\n'); err != nil {
 		return 0, err
 	}
-	at := comment.ID{}
-	if _, err := io.WriteString(connection, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"+
-		string(event.Connected("viewer", "floor", "floor", &at, time.Second))); err != nil {
+	if _, err := connection.Write(floorOpening()); err != nil {
 		return 0, err
 	}
 	raw, err := connection.(*net.TCPConn).SyscallConn()
@@ -93,15 +83,26 @@ func accept(listener net.Listener) (fd int, err error) {
 	return fd, err
 }
 
-func floorFrame(number uint64, length int) ([]byte, error) {
-	c := numbered(number, "floor", length)
-	data, err := json.Marshal(c)
-	return event.Comment(comment.ID{Millis: uint64(c.Timestamp.UnixMilli()), Sequence: number}, string(data)), err
+// floorOpening is the head of the answer, and the first event.
+func floorOpening() []byte {
+	at := comment.ID{}
+	head := "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+	return append([]byte(head), chunk(event.Connected("viewer", "floor", "floor", &at, time.Second))...)
 }
 
-// obey has the floor post as ordered.
-func (p *process) obey(_ context.Context, o order) error {
-	if _, err := fmt.Fprintln(p.stdin, o.comments, o.every.Nanoseconds(), o.length); err != nil {
+// floorFrame is what the floor writes for one comment, which is what the reader would write.
+func floorFrame(number uint64, length int) ([]byte, error) {
+	c := newComment(number, "floor", length)
+	data, err := json.Marshal(c)
+	return chunk(event.Comment(comment.ID{Millis: uint64(c.Timestamp.UnixMilli()), Sequence: number}, string(data))), err
+}
+
+// chunk is data as one chunk of a chunked body.
+func chunk(data []byte) []byte { return fmt.Appendf(nil, "%x\r\n%s\r\n", len(data), data) }
+
+// post has the floor send a workload, and returns when it has.
+func (p *process) post(_ context.Context, w workload) error {
+	if _, err := fmt.Fprintln(p.stdin, w.comments, w.every.Nanoseconds(), w.length); err != nil {
 		return err
 	}
 	_, err := p.stdout.ReadString('\n')

@@ -6,7 +6,7 @@ import (
 	"unsafe"
 )
 
-// write is the bare system call: the runtime is not told, as it would be by syscall.Write.
+// write makes the system call without telling Go's scheduler, as the reader does; syscall.Write would tell it.
 func write(fd int, frame []byte) error {
 	n, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(&frame[0])), uintptr(len(frame))) //nolint:gosec // of a slice that is not empty
 	if errno != 0 {

@@ -13,7 +13,7 @@ import (
 
 // Load is one measurement under load.
 type Load struct {
-	// Of is what was measured.
+	// Of names what was measured.
 	Of                  string  `json:"of"`
 	Viewers             int     `json:"viewers"`
 	Comments            int     `json:"comments"`
@@ -21,13 +21,13 @@ type Load struct {
 	CommentsPerSecond   float64 `json:"commentsPerSecond"`
 	Deliveries          uint64  `json:"deliveries"`
 	DeliveriesPerSecond float64 `json:"deliveriesPerSecond"`
-	// CPUMicros is the processor time of the measured process for one delivery, in microseconds.
+	// CPUMicros is the processor time of the measured process for each delivery, in microseconds.
 	CPUMicros float64 `json:"cpuMicrosPerDelivery"`
-	// PerRead is comments that a viewer got at a time.
+	// PerRead is how many comments a viewer got in one read, on average.
 	PerRead float64 `json:"commentsPerRead"`
 	// P50, P99 and Max are the time from the post to the arrival.
 	P50, P99, Max Millis
-	// Wrong is comments missing, duplicate, out of order or announced as lost.
+	// Wrong is how often a comment was missing, duplicate, out of order or announced as lost, or a stream was cut.
 	Wrong uint64 `json:"wrong"`
 
 	cpu     time.Duration
@@ -35,7 +35,7 @@ type Load struct {
 	latency *hdrhistogram.Histogram
 }
 
-// Millis is a duration that JSON has in milliseconds.
+// Millis is a duration that is written to JSON in milliseconds.
 type Millis time.Duration
 
 // MarshalJSON writes milliseconds.
@@ -47,18 +47,19 @@ func (m Millis) millis() float64 { return float64(m) / float64(time.Millisecond)
 
 func (m Millis) String() string { return fmt.Sprintf("%.1f ms", m.millis()) }
 
-// settle is how long comments may be on their way after the last was posted.
-const settle = 30 * time.Second
+// arrivalTimeout is how long after the last post the last comment may arrive.
+const arrivalTimeout = 30 * time.Second
 
-// arrivals is what a crowd has seen when so many comments have arrived; what has not come in time is missing.
-func arrivals(ctx context.Context, c *crowd.Crowd, want uint64) crowd.Figures {
-	limited, cancel := context.WithTimeout(ctx, settle)
+// awaitArrivals waits until so many comments have arrived, or the time for that is over, and resets the crowd's figures and
+// returns them.
+func awaitArrivals(ctx context.Context, c *crowd.Crowd, want uint64) crowd.Figures {
+	limited, cancel := context.WithTimeout(ctx, arrivalTimeout)
 	defer cancel()
 	_ = c.Await(limited, func(f crowd.Figures) bool { return f.Arrived >= want })
 	return c.Reset()
 }
 
-// measure has work done that brings some comments to each of some viewers, and measures the process meanwhile.
+// measure measures a process during work, which brings so many comments to each of so many viewers.
 func measure(ctx context.Context, of string, p *process, c *crowd.Crowd, viewers, comments int, work func() error) (Load, error) {
 	l := Load{Of: of, Viewers: viewers, Comments: comments}
 	c.Reset()
@@ -72,7 +73,7 @@ func measure(ctx context.Context, of string, p *process, c *crowd.Crowd, viewers
 	}
 	posting := time.Since(began)
 	want := uint64(viewers) * uint64(comments) //nolint:gosec // both are small
-	figures := arrivals(ctx, c, want)
+	figures := awaitArrivals(ctx, c, want)
 	l.Seconds = posting.Seconds()
 	after, err := p.cpu()
 	if err != nil {
@@ -86,7 +87,7 @@ func measure(ctx context.Context, of string, p *process, c *crowd.Crowd, viewers
 	return l, nil
 }
 
-// derive computes what follows from the counts.
+// derive computes rates and quantiles from the counts.
 func (l *Load) derive() {
 	l.CommentsPerSecond = float64(l.Comments) / l.Seconds
 	l.DeliveriesPerSecond = float64(l.Deliveries) / l.Seconds
@@ -98,7 +99,7 @@ func (l *Load) derive() {
 	l.P50, l.P99, l.Max = quantile(50), quantile(99), quantile(100)
 }
 
-// add is l and another measurement of the same as one.
+// add merges another measurement of the same into l.
 func (l *Load) add(other Load) {
 	if l.latency == nil {
 		*l = other

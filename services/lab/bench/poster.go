@@ -13,19 +13,37 @@ import (
 	"github.com/livecomments/livecomments/services/shared/comment"
 )
 
-// remark is the length of a comment's text, in characters.
-const remark = 60
+const (
+	// shortText is the length of a usual comment's text, in characters.
+	shortText = 60
+	// longText is a length of which a few hundred comments fill a socket's buffer.
+	longText = 1000
+	// hotVideo is the video that a workload posts to.
+	hotVideo = "hot"
+)
 
-// numbered is a comment that the crowd can judge, posted now.
-func numbered(number uint64, video string, length int) comment.Comment {
+// newComment makes the comment of a video that has this number, as the crowd needs it, posted now.
+func newComment(number uint64, video string, length int) comment.Comment {
 	now := time.Now()
 	return comment.Comment{UserID: "poster", VideoID: video, Text: crowd.Text(number, now, length), Timestamp: now.UTC()}
 }
 
-// poster posts to videos by way of the broker, as the Comment API does.
+// poster posts to videos through the broker, as the Comment API does.
 type poster struct {
 	broker *broker.Broker
-	posted map[string]uint64
+	posted map[string]uint64 // by video, the number of its newest comment
+}
+
+// workload is what a poster posts to hotVideo, or the floor sends to its viewers.
+type workload struct {
+	comments int
+	every    time.Duration
+	length   int // of a comment's text, in characters
+}
+
+// perSecond is a workload of so many comments a second.
+func perSecond(rate, seconds, length int) workload {
+	return workload{rate * seconds, time.Second / time.Duration(rate), length}
 }
 
 func newPoster(redisAddress string) (*poster, error) {
@@ -33,66 +51,64 @@ func newPoster(redisAddress string) (*poster, error) {
 	return &poster{b, map[string]uint64{}}, err
 }
 
-func (p *poster) post(ctx context.Context, video string, length int) error {
-	_, err := p.broker.Publish(ctx, numbered(p.posted[video]+1, video, length))
+func (p *poster) postOne(ctx context.Context, video string, length int) error {
+	_, err := p.broker.Publish(ctx, newComment(p.posted[video]+1, video, length))
 	if err == nil {
 		p.posted[video]++
 	}
 	return err
 }
 
-// hotVideo is the one that is posted to.
-const hotVideo = "hot"
-
-// obey posts to it as ordered, evenly in time.
-func (p *poster) obey(ctx context.Context, o order) error {
-	for next := time.Now(); o.comments > 0; o.comments-- {
+// post posts a workload to hotVideo, evenly in time.
+func (p *poster) post(ctx context.Context, w workload) error {
+	for next := time.Now(); w.comments > 0; w.comments-- {
 		if err := pause(ctx, time.Until(next)); err != nil {
 			return err
 		}
-		next = next.Add(o.every)
-		if err := p.post(ctx, hotVideo, o.length); err != nil {
+		next = next.Add(w.every)
+		if err := p.postOne(ctx, hotVideo, w.length); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// obeyWhile posts as ordered while something else is done.
-func (p *poster) obeyWhile(ctx context.Context, o order, something func() error) error {
+// postWhile posts a workload while other work is done.
+func (p *poster) postWhile(ctx context.Context, w workload, other func() error) error {
 	done := make(chan error, 1)
-	go func() { done <- something() }()
-	return errors.Join(p.obey(ctx, o), <-done)
+	go func() { done <- other() }()
+	return errors.Join(p.post(ctx, w), <-done)
 }
 
-// again is the time before what Redis did not do is asked for again.
-const again = 20 * time.Millisecond
+// retryDelay is the time between attempts while Redis is gone.
+const retryDelay = 20 * time.Millisecond
 
-// persist posts to a video until the comment is stored. One whose answer was lost may be stored already: the history tells.
-func (p *poster) persist(ctx context.Context, video string) (failures int, err error) {
+// postUntilStored posts a comment to a video until it is stored. An attempt that failed may have stored it, which the history
+// shows.
+func (p *poster) postUntilStored(ctx context.Context, video string) (failures int, err error) {
 	number := p.posted[video] + 1
 	for p.posted[video] < number {
-		if p.post(ctx, video, remark) == nil {
+		if p.postOne(ctx, video, shortText) == nil {
 			break
 		}
 		failures++
-		if err := pause(ctx, again); err != nil {
+		if err := pause(ctx, retryDelay); err != nil {
 			return failures, err
 		}
-		if p.posted[video], err = p.stored(ctx, video); err != nil {
+		if p.posted[video], err = p.newestStored(ctx, video); err != nil {
 			return failures, err
 		}
 	}
 	return failures, nil
 }
 
-// stored is the number of the newest comment in a video's history, asked for until Redis answers.
-func (p *poster) stored(ctx context.Context, video string) (number uint64, err error) {
+// newestStored is the number of the newest comment in a video's history. It asks until Redis answers.
+func (p *poster) newestStored(ctx context.Context, video string) (number uint64, err error) {
 	for {
 		pages, err := p.broker.History(ctx, broker.Query{VideoID: video, Last: 1})
 		switch {
 		case err != nil || pages[0].Err != nil:
-			if err := pause(ctx, again); err != nil {
+			if err := pause(ctx, retryDelay); err != nil {
 				return 0, err
 			}
 		case len(pages[0].Messages) == 0:
@@ -117,11 +133,11 @@ func pause(ctx context.Context, length time.Duration) error {
 	}
 }
 
-// campaign is several posters who post to many videos, whatever happens to Redis.
-type campaign struct {
+// posterPool is several posters that post to many videos, also while Redis is gone for a time.
+type posterPool struct {
 	posters []*poster
 	videos  []string
-	stop    chan struct{}
+	done    chan struct{} // closed to stop
 	tasks   sync.WaitGroup
 
 	mu       sync.Mutex
@@ -129,81 +145,81 @@ type campaign struct {
 	err      error
 }
 
-// campaign makes one for the videos of viewers.
-func (s *stage) campaign(viewers []crowd.Viewer) (*campaign, error) {
+// newPosterPool makes a pool that posts to the videos of viewers.
+func (s *stage) newPosterPool(viewers []crowd.Viewer) (*posterPool, error) {
 	const posters = 4
-	c := &campaign{stop: make(chan struct{})}
+	pool := &posterPool{done: make(chan struct{})}
 	for _, viewer := range viewers {
-		c.videos = append(c.videos, viewer.Video)
+		pool.videos = append(pool.videos, viewer.Video)
 	}
 	for range posters {
-		p, err := s.hire()
+		p, err := s.newPoster()
 		if err != nil {
 			return nil, err
 		}
-		c.posters = append(c.posters, p)
+		pool.posters = append(pool.posters, p)
 	}
-	return c, nil
+	return pool, nil
 }
 
-// begin has the posters post to the videos in turn, so many comments a second in all.
-func (c *campaign) begin(ctx context.Context, rate int) {
-	for i := range c.posters {
-		c.tasks.Go(func() {
-			ticker := time.NewTicker(time.Second * time.Duration(len(c.posters)) / time.Duration(rate))
+// start has the posters post to the videos in turn, at rate comments a second in all, until stop.
+func (p *posterPool) start(ctx context.Context, rate int) {
+	for i := range p.posters {
+		p.tasks.Go(func() {
+			ticker := time.NewTicker(time.Second * time.Duration(len(p.posters)) / time.Duration(rate))
 			defer ticker.Stop()
 			turn := func() bool {
 				select {
-				case <-c.stop:
+				case <-p.done:
 					return false
 				case <-ticker.C:
 					return true
 				}
 			}
-			for c.postEach(ctx, i, turn) {
+			for p.postEach(ctx, i, turn) {
 			}
 		})
 	}
 }
 
-// postEach has a poster post to each of its videos, whose comments nobody else may number, at each turn. It reports whether
-// the poster came through.
-func (c *campaign) postEach(ctx context.Context, poster int, turn func() bool) bool {
-	for i := poster; i < len(c.videos); i += len(c.posters) {
-		if !turn() || !c.post(ctx, poster, c.videos[i]) {
+// postEach has a poster post to each of its videos, one each time that turn returns true. The other posters have other videos,
+// because a video's comments are numbered by one. It reports whether all were posted to.
+func (p *posterPool) postEach(ctx context.Context, poster int, turn func() bool) bool {
+	for i := poster; i < len(p.videos); i += len(p.posters) {
+		if !turn() || !p.post(ctx, poster, p.videos[i]) {
 			return false
 		}
 	}
 	return true
 }
 
-func (c *campaign) post(ctx context.Context, poster int, video string) bool {
-	failures, err := c.posters[poster].persist(ctx, video)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.failures += failures
-	if c.err == nil {
-		c.err = err
+func (p *posterPool) post(ctx context.Context, poster int, video string) bool {
+	failures, err := p.posters[poster].postUntilStored(ctx, video)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.failures += failures
+	if p.err == nil {
+		p.err = err
 	}
 	return err == nil
 }
 
-// end stops the posting.
-func (c *campaign) end() {
-	close(c.stop)
-	c.tasks.Wait()
+// stop stops what start has started.
+func (p *posterPool) stop() {
+	close(p.done)
+	p.tasks.Wait()
 }
 
-// round posts once to every video, and returns how many comments are stored in all.
-func (c *campaign) round(ctx context.Context) (stored uint64, err error) {
-	for i := range c.posters {
-		c.tasks.Go(func() { c.postEach(ctx, i, func() bool { return true }) })
+// postToEach posts once to every video, and returns how many comments are stored in all.
+func (p *posterPool) postToEach(ctx context.Context) (stored uint64, err error) {
+	for i := range p.posters {
+		p.tasks.Go(func() { p.postEach(ctx, i, func() bool { return true }) })
 	}
-	c.tasks.Wait()
-	for _, p := range c.posters {
-		for _, n := range p.posted {
+	p.tasks.Wait()
+	for _, poster := range p.posters {
+		for _, n := range poster.posted {
 			stored += n
 		}
 	}
-	return stored, c.err
+	return stored, p.err
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -19,9 +18,10 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/livecomments/livecomments/services/shared/broker"
+	"github.com/livecomments/livecomments/services/shared/port"
 )
 
-// process is one that is measured, or needed.
+// process is a reader or the floor.
 type process struct {
 	command *exec.Cmd
 	address string
@@ -29,16 +29,9 @@ type process struct {
 	stdout  *bufio.Reader
 }
 
-func freeAddress() (string, error) {
-	listener, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return listener.Addr().String(), listener.Close()
-}
-
+// launch starts a process with environment besides our own.
 func launch(address string, environment []string, binary string, args ...string) (*process, error) {
-	command := exec.Command(binary, args...) //nolint:gosec // the reader, redis-server, or ourselves
+	command := exec.Command(binary, args...) //nolint:gosec // the reader, or this program
 	command.Env = append(os.Environ(), environment...)
 	command.Stderr = os.Stderr
 	stdin, err := command.StdinPipe()
@@ -52,19 +45,19 @@ func launch(address string, environment []string, binary string, args ...string)
 	return &process{command, address, stdin, bufio.NewReader(stdout)}, command.Start()
 }
 
-// kill ends the process at once.
+// kill ends the process at once, with SIGKILL.
 func (p *process) kill() {
 	_ = p.command.Process.Kill()
 	_ = p.command.Wait()
 }
 
-// cpu is the processor time that the process has taken.
+// cpu is the processor time that the process has used.
 func (p *process) cpu() (time.Duration, error) {
 	stat, err := p.stat()
 	return time.Duration(stat.CPUTime() * float64(time.Second)), err
 }
 
-// resident is the memory that it occupies, in bytes.
+// resident is its resident memory, in bytes.
 func (p *process) resident() (int, error) {
 	stat, err := p.stat()
 	return stat.ResidentMemory(), err
@@ -78,56 +71,29 @@ func (p *process) stat() (procfs.ProcStat, error) {
 	return proc.Stat()
 }
 
-// startRedis starts a Redis that writes everything to disk before it answers, in a folder of its own.
-func (b *bench) startRedis(ctx context.Context, address, dir string) (*process, error) {
-	_, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, err
-	}
-	p, err := launch(address, nil, b.redisServer, "--bind", "127.0.0.1", "--port", port, "--dir", dir,
-		"--save", "", "--appendonly", "yes", "--appendfsync", "always", "--loglevel", "warning")
-	if err != nil {
-		return nil, err
-	}
-	client, err := openBroker(address)
-	if err != nil {
-		p.kill()
-		return nil, err
-	}
-	defer func() { _ = client.Close() }()
-	limited, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	if err := client.Await(limited, broker.Publishing, nil); err != nil {
-		p.kill()
-		return nil, fmt.Errorf("redis-server does not answer: %w", err)
-	}
-	return p, nil
-}
-
 func openBroker(address string) (*broker.Broker, error) {
 	return broker.Open(broker.Config{RedisURL: "redis://" + address, HistoryLength: 1000, HistoryTTL: time.Hour}, zap.NewNop())
 }
 
-// maxConnections is how many viewers a reader takes where a scene says nothing else.
+// maxConnections is a reader's MAX_CONNECTIONS where a scene does not set it.
 const maxConnections = 20_000
 
-// startReader starts a reader with the settings of production, but for those given.
+// startReader starts a reader with the default settings, but for those given, and returns when it is ready.
 func (b *bench) startReader(ctx context.Context, redisAddress string, settings ...string) (*process, error) {
-	address, err := freeAddress()
+	reserved, err := port.Reserve()
 	if err != nil {
 		return nil, err
 	}
-	_, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, err
-	}
-	p, err := launch(address, append([]string{
-		"PORT=" + port, "REDIS_URL=redis://" + redisAddress, "STATISTICS_API_URL=", "LOG_LEVEL=error", fmt.Sprint("MAX_CONNECTIONS=", maxConnections),
+	// Once the reader listens, it holds the port itself.
+	defer reserved.Release()
+	p, err := launch(reserved.Address(), append([]string{
+		fmt.Sprint("PORT=", reserved.Number), "REDIS_URL=redis://" + redisAddress, "STATISTICS_API_URL=", "LOG_LEVEL=error",
+		fmt.Sprint("MAX_CONNECTIONS=", maxConnections),
 	}, settings...), b.Reader)
 	if err != nil {
 		return nil, err
 	}
-	if err := await(ctx, 10*time.Second, func() bool { return p.answers(ctx, "/readyz") }); err != nil {
+	if err := poll(ctx, 10*time.Second, func() bool { return p.answers(ctx, "/readyz") }); err != nil {
 		p.kill()
 		return nil, fmt.Errorf("the reader is not ready: %w", err)
 	}
@@ -142,7 +108,7 @@ func (p *process) get(ctx context.Context, path string) (*http.Response, error) 
 	return http.DefaultClient.Do(request)
 }
 
-// metrics is the process' figures that are single numbers, by name; where they have labels, by name and the labels' values.
+// metrics is the process' gauges and counters by name, and where they have labels by name and the labels' values.
 func (p *process) metrics(ctx context.Context) (map[string]float64, error) {
 	response, err := p.get(ctx, "/metrics")
 	if err != nil {
@@ -176,7 +142,7 @@ func (p *process) answers(ctx context.Context, path string) bool {
 	return response.StatusCode == http.StatusOK
 }
 
-// startFloor starts the floor, which is this program again.
+// startFloor starts this program again, as the floor.
 func startFloor(viewers int) (*process, error) {
 	lab, err := os.Executable()
 	if err != nil {
@@ -189,17 +155,17 @@ func startFloor(viewers int) (*process, error) {
 	line, err := p.stdout.ReadString('\n')
 	if err != nil {
 		p.kill()
-		return nil, fmt.Errorf("the floor does not say where it listens: %w", err)
+		return nil, fmt.Errorf("the floor did not print its address: %w", err)
 	}
 	p.address = strings.TrimSpace(line)
 	return p, nil
 }
 
-// await asks until it is so, or for the limit.
-func await(ctx context.Context, limit time.Duration, so func() bool) error {
+// poll returns when done is true, or with an error after the limit.
+func poll(ctx context.Context, limit time.Duration, done func() bool) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	for !so() {
+	for !done() {
 		if err := pause(ctx, 2*time.Millisecond); err != nil {
 			return err
 		}

@@ -4,84 +4,96 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/livecomments/livecomments/services/lab/bench/crowd"
+	"github.com/livecomments/livecomments/services/shared/redisserver"
 )
 
-// stage is what a scene plays on: a Redis, a reader, and whoever posts.
+// stage is what a scene runs with: a Redis, a reader, posters and viewers.
 type stage struct {
 	*bench
-	redisAddress, dir string
-	redis, reader     *process
-	poster            *poster
-	posters           []*poster // the poster, and others
-	crowds            []*crowd.Crowd
+	dir     string // of Redis' data
+	redis   *redisserver.Server
+	reader  *process
+	poster  *poster
+	posters []*poster // the poster, and others
+	crowds  []*crowd.Crowd
 }
 
-func (b *bench) set(ctx context.Context, settings ...string) (s *stage, err error) {
+// newStage starts a Redis, and a reader with these settings.
+func (b *bench) newStage(ctx context.Context, settings ...string) (s *stage, err error) {
 	s = &stage{bench: b}
 	defer func() {
 		if err != nil {
-			s.clear()
+			s.close()
 		}
 	}()
-	if s.redisAddress, err = freeAddress(); err != nil {
-		return s, err
-	}
 	if s.dir, err = os.MkdirTemp("", "livecomments-bench-"); err != nil {
 		return s, err
 	}
-	if s.redis, err = b.startRedis(ctx, s.redisAddress, s.dir); err != nil {
+	if s.redis, err = redisserver.New(s.dir, "--loglevel", "warning"); err != nil {
 		return s, err
 	}
-	if s.reader, err = b.startReader(ctx, s.redisAddress, settings...); err != nil {
+	if err = s.startRedis(ctx); err != nil {
 		return s, err
 	}
-	s.poster, err = s.hire()
+	if s.reader, err = b.startReader(ctx, s.redis.Address, settings...); err != nil {
+		return s, err
+	}
+	s.poster, err = s.newPoster()
 	return s, err
 }
 
-// setHot is set, with viewers of the video that is posted to.
-func (b *bench) setHot(ctx context.Context, viewers int, settings ...string) (*stage, *crowd.Crowd, error) {
-	s, err := b.set(ctx, settings...)
+// startRedis starts Redis, with the data that it had acknowledged, and returns when it answers.
+func (s *stage) startRedis(ctx context.Context) error {
+	limited, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	return s.redis.Start(limited)
+}
+
+// newHotStage is newStage with viewers of the video that is posted to.
+func (b *bench) newHotStage(ctx context.Context, viewers int, settings ...string) (*stage, *crowd.Crowd, error) {
+	s, err := b.newStage(ctx, settings...)
 	if err != nil {
 		return s, nil, err
 	}
-	c, err := s.seat(ctx, s.reader, audience(viewers, crowd.Viewer{Video: hotVideo}))
+	c, err := s.connect(ctx, s.reader, viewersOf(hotVideo, viewers))
 	if err != nil {
-		s.clear()
+		s.close()
 	}
 	return s, c, err
 }
 
-// hire makes another poster.
-func (s *stage) hire() (*poster, error) {
-	p, err := newPoster(s.redisAddress)
+// newPoster makes a poster that is closed with the stage.
+func (s *stage) newPoster() (*poster, error) {
+	p, err := newPoster(s.redis.Address)
 	if err == nil {
 		s.posters = append(s.posters, p)
 	}
 	return p, err
 }
 
-// clear takes everything away.
-func (s *stage) clear() {
+// close disconnects viewers and posters, stops the processes and removes Redis' data.
+func (s *stage) close() {
 	for _, c := range s.crowds {
 		c.Close()
 	}
 	for _, p := range s.posters {
 		_ = p.broker.Close()
 	}
-	for _, p := range []*process{s.reader, s.redis} {
-		if p != nil {
-			p.kill()
-		}
+	if s.reader != nil {
+		s.reader.kill()
+	}
+	if s.redis != nil {
+		s.redis.Close()
 	}
 	_ = os.RemoveAll(s.dir)
 }
 
-// gather makes a crowd for a process; clear has it leave.
-func (s *stage) gather(p *process) (*crowd.Crowd, error) {
+// newCrowd makes a crowd of viewers of a process. It is closed with the stage.
+func (s *stage) newCrowd(p *process) (*crowd.Crowd, error) {
 	c, err := crowd.New(p.address)
 	if err == nil {
 		s.crowds = append(s.crowds, c)
@@ -90,28 +102,28 @@ func (s *stage) gather(p *process) (*crowd.Crowd, error) {
 }
 
 const (
-	// orderly is how many viewers connect at a time where connecting is not what is measured.
-	orderly = 256
-	// patience is how long connecting may take.
-	patience = 2 * time.Minute
+	// connectAtOnce is how many viewers connect at a time where connecting is not what is measured.
+	connectAtOnce = 256
+	// connectTimeout bounds how long connecting may take.
+	connectTimeout = 2 * time.Minute
 )
 
-// seat makes a crowd of viewers who all have their streams.
-func (s *stage) seat(ctx context.Context, p *process, viewers []crowd.Viewer) (*crowd.Crowd, error) {
-	c, err := s.gather(p)
+// connect makes a crowd of viewers, and returns when all have their streams.
+func (s *stage) connect(ctx context.Context, p *process, viewers []crowd.Viewer) (*crowd.Crowd, error) {
+	c, err := s.newCrowd(p)
 	if err != nil {
 		return nil, err
 	}
-	return c, join(ctx, c, orderly, viewers)
+	return c, connectAll(ctx, c, connectAtOnce, viewers)
 }
 
-// join returns when all of viewers have their streams.
-func join(ctx context.Context, c *crowd.Crowd, atOnce int, viewers []crowd.Viewer) error {
+// connectAll adds viewers to a crowd, and returns when all have their streams.
+func connectAll(ctx context.Context, c *crowd.Crowd, atOnce int, viewers []crowd.Viewer) error {
 	before := c.Figures()
 	if err := c.Connect(atOnce, viewers...); err != nil {
 		return err
 	}
-	limited, cancel := context.WithTimeout(ctx, patience)
+	limited, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	var f crowd.Figures
 	err := c.Await(limited, func(now crowd.Figures) bool {
@@ -119,26 +131,25 @@ func join(ctx context.Context, c *crowd.Crowd, atOnce int, viewers []crowd.Viewe
 		return f.Connected-before.Connected == len(viewers) || f.Failed > before.Failed || f.Refused > before.Refused
 	})
 	if err != nil || f.Connected-before.Connected != len(viewers) {
-		return fmt.Errorf("of %d viewers %d have a stream, %d were refused, %d failed", len(viewers), f.Connected-before.Connected, f.Refused, f.Failed)
+		return fmt.Errorf("of %d viewers %d have a stream, %d were refused, %d failed",
+			len(viewers), f.Connected-before.Connected, f.Refused, f.Failed)
 	}
 	return nil
 }
 
-// audience is viewers of one video.
-func audience(n int, viewer crowd.Viewer) []crowd.Viewer {
-	viewers := make([]crowd.Viewer, n)
-	for i := range viewers {
-		viewers[i] = viewer
-	}
-	return viewers
+// viewersOf is n viewers of one video.
+func viewersOf(video string, n int) []crowd.Viewer {
+	return slices.Repeat([]crowd.Viewer{{Video: video}}, n)
 }
 
-// scattered is viewers of as many videos as would have so many viewers in life.
-func scattered(n int) []crowd.Viewer {
-	const each = 22
+// viewersPerVideo is how many viewers a video has where a scene has many videos: 2,000,000 viewers of 90,000 streams.
+const viewersPerVideo = 22
+
+// viewersOfManyVideos is n viewers, 22 viewers per video.
+func viewersOfManyVideos(n int) []crowd.Viewer {
 	viewers := make([]crowd.Viewer, n)
 	for i := range viewers {
-		viewers[i].Video = fmt.Sprintf("video-%d", i/each)
+		viewers[i].Video = fmt.Sprintf("video-%d", i/viewersPerVideo)
 	}
 	return viewers
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -30,12 +31,36 @@ type Server struct {
 	ended   chan struct{}
 }
 
+func find() (binary string, err error) {
+	if binary, err = exec.LookPath("redis-server"); err != nil {
+		return "", errors.New("redis-server is not in the PATH: `make prepare` installs it")
+	}
+	return binary, nil
+}
+
+// Version is the version of the redis-server in the PATH, such as 7.0.15.
+func Version(ctx context.Context) (string, error) {
+	binary, err := find()
+	if err != nil {
+		return "", err
+	}
+	answer, err := exec.CommandContext(ctx, binary, "--version").Output() //nolint:gosec // it is redis-server
+	if err != nil {
+		return "", fmt.Errorf("redis-server --version: %w", err)
+	}
+	version := regexp.MustCompile(`v=(\S+)`).FindSubmatch(answer)
+	if version == nil {
+		return "", fmt.Errorf("redis-server --version answers %q", answer)
+	}
+	return string(version[1]), nil
+}
+
 // New makes a server that keeps its data in dir, and does not start it. args are further arguments of redis-server; they come
 // last, so they win.
 func New(dir string, args ...string) (*Server, error) {
-	binary, err := exec.LookPath("redis-server")
+	binary, err := find()
 	if err != nil {
-		return nil, errors.New("redis-server is not in the PATH: `make prepare` installs it")
+		return nil, err
 	}
 	reserved, err := port.Reserve()
 	if err != nil {

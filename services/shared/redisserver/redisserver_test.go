@@ -59,3 +59,9 @@ func TestAServerThatCannotStartSaysWhy(t *testing.T) {
 	require.ErrorContains(t, err, "redis-server has ended: ")
 	assert.ErrorContains(t, err, "Bad directive")
 }
+
+func TestItsVersionIsKnown(t *testing.T) {
+	version, err := redisserver.Version(t.Context())
+	require.NoError(t, err)
+	assert.Regexp(t, `^\d+\.\d+`, version)
+}
