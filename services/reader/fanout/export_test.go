@@ -15,3 +15,22 @@ func (nowhere) close(bool)                  {}
 func (e *Engine) ServeNowhere(place Place) {
 	e.serve(e.writerOf(place.topic), nowhere{}, place, Opening{Head: []byte("hello")}, func(Reason) {})
 }
+
+// unpolled is a poller that never signals.
+type unpolled chan struct{}
+
+func (u unpolled) run(func(...signal)) { <-u }
+func (u unpolled) close()              { close(u) }
+
+// NewUnpolled makes an engine that does not wait for the kernel, so that a test's clock can move it. It serves only nowhere.
+func NewUnpolled(options Options) (*Engine, error) {
+	e, err := New(options)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range e.writers {
+		w.poller.close()
+		w.poller = make(unpolled)
+	}
+	return e, nil
+}
