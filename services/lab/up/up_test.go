@@ -24,6 +24,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	runAsReader()
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(int) { http.DefaultClient.CloseIdleConnections() }))
 }
 
@@ -188,8 +189,8 @@ func TestKillingAndRestartingRedisUnder200ViewersLosesNothingThatWasAnswered201(
 	})
 }
 
-func TestAReaderThatIsRestartedLosesNothing(t *testing.T) {
-	// The streams' lifetime ends them all within a second and a half, over and over, while comments flow.
+func TestViewersWhoseStreamsEndOverAndOverMissNothing(t *testing.T) {
+	// Every stream ends within a second and a half, while comments flow.
 	t.Setenv("STREAM_LIFETIME", "1500ms")
 	t.Setenv("RETRY", "100ms")
 	l := start(t, func(c *up.Command) { c.Viewers, c.Videos, c.CommentsPerMinute = 60, 5, 60 })
