@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/livecomments/livecomments/services/client/ledger"
 	"github.com/livecomments/livecomments/services/client/viewer"
@@ -35,6 +36,7 @@ type script struct {
 	header map[string]string
 	body   string
 	hold   bool // keep the stream open
+	cut    bool // end the connection without the last chunk
 }
 
 func newScripted(t *testing.T, scripts ...script) *scripted {
@@ -56,6 +58,9 @@ func newScripted(t *testing.T, scripts ...script) *scripted {
 		if next.hold {
 			<-r.Context().Done()
 		}
+		if next.cut {
+			panic(http.ErrAbortHandler)
+		}
 	}))
 	t.Cleanup(s.Close)
 	return s
@@ -75,12 +80,17 @@ func event(n int) string {
 	return fmt.Sprintf("id: %d-0\ndata: {\"userid\":\"p\",\"videoid\":\"v\",\"comment\":\"%d\",\"timestamp\":\"x\"}\n\n", n, n)
 }
 
-// watch runs a viewer until it has connected as often as the readers have scripts and then some.
+// watch runs a viewer until until is true, and returns what it has got.
 func watch(t *testing.T, until func(*viewer.Viewer, ledger.Counts) bool, book *ledger.Ledger, readers ...string) ledger.Counts {
+	t.Helper()
+	return watchAndLog(t, zap.NewNop(), until, book, readers...)
+}
+
+func watchAndLog(t *testing.T, log *zap.Logger, until func(*viewer.Viewer, ledger.Counts) bool, book *ledger.Ledger, readers ...string) ledger.Counts {
 	t.Helper()
 	transport := &http.Transport{}
 	defer transport.CloseIdleConnections()
-	v := &viewer.Viewer{UserID: "u", VideoID: "v", Readers: readers, HTTP: &http.Client{Transport: transport}, Log: zap.NewNop(), Account: book.NewLog("v")}
+	v := &viewer.Viewer{UserID: "u", VideoID: "v", Readers: readers, HTTP: &http.Client{Transport: transport}, Log: log, Account: book.NewLog("v")}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); v.Run(ctx) }()
@@ -131,6 +141,32 @@ func TestAViewerComesBackWithTheLastIDItSaw(t *testing.T) {
 	counts := watch(t, func(_ *viewer.Viewer, c ledger.Counts) bool { return c.Consumed == 3 }, ledger.New(), reader.URL)
 	assert.Equal(t, []string{"", "100-0", "100-0", "102-0", "102-0"}, reader.positions())
 	assert.Equal(t, uint64(3), counts.Reconnects)
+}
+
+func TestAViewerKnowsAStreamThatEndedFromOneThatWasCut(t *testing.T) {
+	const reconnect = "event: reconnect\ndata: {\"type\":\"reconnect\",\"retryMillis\":1}\n\n"
+	for name, test := range map[string]struct {
+		first  script
+		failed []string
+	}{
+		"it was asked to reconnect":                 {script{status: 200, body: connected + reconnect}, nil},
+		"it was told nothing":                       {script{status: 200, body: connected + event(101)}, []string{"the stream ended without a word"}},
+		"the last chunk did not come":               {script{status: 200, body: connected + event(101), cut: true}, []string{"unexpected EOF"}},
+		"nor did the last event's end":              {script{status: 200, body: connected + event(101)[:30], cut: true}, []string{"unexpected EOF"}},
+		"all chunks came, the last event's end not": {script{status: 200, body: connected + event(101)[:30]}, []string{"the stream ended without a word"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			core, logged := observer.New(zap.DebugLevel)
+			reader := newScripted(t, test.first, script{status: 200, body: connected, hold: true})
+			watchAndLog(t, zap.New(core), func(_ *viewer.Viewer, c ledger.Counts) bool { return c.Reconnects == 1 }, ledger.New(), reader.URL)
+			var failed []string
+			// The last entry is of the stream that the test ends.
+			for _, entry := range logged.All()[:logged.Len()-1] {
+				failed = append(failed, entry.ContextMap()["error"].(string))
+			}
+			assert.Equal(t, test.failed, failed)
+		})
+	}
 }
 
 func TestAViewerLeavesAReaderThatAsksItTo(t *testing.T) {
