@@ -11,6 +11,9 @@
 {{- if gt (int $values.autoscaling.minReplicas) (int $values.autoscaling.maxReplicas) }}
 {{- fail (printf "%s.autoscaling.minReplicas=%d must not be more than maxReplicas=%d" $component (int $values.autoscaling.minReplicas) (int $values.autoscaling.maxReplicas)) }}
 {{- end }}
+{{- if and $values.corsCredentials (eq (trim $values.corsOrigins) "*") }}
+{{- fail (printf "%s.corsCredentials needs %s.corsOrigins to name the origins: browsers send no credentials where it is *" $component $component) }}
+{{- end }}
 {{- $byCPU := dig "cpu" "enabled" true $values.autoscaling }}
 {{- if and $values.autoscaling.enabled $byCPU (not (dig "requests" "cpu" "" ($values.resources | default dict))) }}
 {{- fail (printf "%s.resources.requests.cpu must be set when %s.autoscaling goes by CPU, which is in percent of it" $component $component) }}

@@ -2,6 +2,7 @@ package chart_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -35,7 +36,9 @@ func TestBadValuesAreRefusedWithTheReason(t *testing.T) {
 		"reader: {streamLifetime: 1d}":                                   "at '/reader/streamLifetime': '1d' does not match pattern",
 		"reader: {drain: {timeoutSeconds: 0}}":                           "at '/reader/drain/timeoutSeconds': minimum: got 0, want 1",
 		"reader: {drain: {preStopSeconds: 5s}}":                          "at '/reader/drain/preStopSeconds': got string, want integer",
-		"reader: {corsOrigins: ''}":                                      "at '/reader/corsOrigins': minLength: got 0, want 1",
+		"reader: {corsOrigins: ''}":                                      "at '/reader/corsOrigins': '' does not match pattern",
+		"reader: {corsCredentials: 'yes'}":                               "at '/reader/corsCredentials': got string, want boolean",
+		"comment: {env: {CORS_CREDENTIALS: true}}":                       "at '/comment/env/CORS_CREDENTIALS': false schema",
 		"reader: {service: {type: ExternalName}}":                        "at '/reader/service/type': value must be one of 'ClusterIP', 'NodePort', 'LoadBalancer'",
 		"reader: {service: {port: 65536}}":                               "at '/reader/service/port': maximum: got 65,536, want 65,535",
 		"reader: {service: {type: NodePort, nodePort: 3000}}":            "at '/reader/service/nodePort': minimum: got 3,000, want 30,000",
@@ -86,6 +89,8 @@ func TestBadValuesAreRefusedWithTheReason(t *testing.T) {
 		"externalRedis: {url: 'redis://redis'}":                                       "externalRedis is set, but redis.enabled is true: set redis.enabled to false to use it",
 		"externalRedis: {existingSecret: redis}":                                      "externalRedis is set, but redis.enabled is true",
 		"reader: {resources: null}":                                                   "reader.resources.requests.cpu must be set when reader.autoscaling goes by CPU, which is in percent of it",
+		"reader: {corsCredentials: true}":                                             "reader.corsCredentials needs reader.corsOrigins to name the origins: browsers send no credentials where it is *",
+		"comment: {corsCredentials: true, corsOrigins: ' * '}":                        "comment.corsCredentials needs comment.corsOrigins to name the origins: browsers send no credentials where it is *",
 		"reader: {autoscaling: {minReplicas: 21}}":                                    "reader.autoscaling.minReplicas=21 must not be more than maxReplicas=20",
 		"comment: {autoscaling: {maxReplicas: 1}}":                                    "comment.autoscaling.minReplicas=2 must not be more than maxReplicas=1",
 		"reader: {autoscaling: {cpu: {enabled: false}}}":                              "reader.autoscaling needs cpu.enabled or connections.enabled",
@@ -100,6 +105,33 @@ func TestBadValuesAreRefusedWithTheReason(t *testing.T) {
 			require.ErrorContains(t, err, reason)
 		})
 	}
+}
+
+func TestOriginsAreRefusedWhereNoBrowserSendsThem(t *testing.T) {
+	for _, origins := range []string{
+		"*", " * ", "https://app.example.org", "https://app.example.org/", "HTTPS://App.Example.org:443", "http://localhost:8080",
+		"http://[::1]:3000", "https://bücher.example", "https://a.example, https://b.example/", "https://a.example,https://b.example",
+	} {
+		made, err := install(load(t), fmt.Sprintf("{reader: {corsOrigins: %q}, comment: {corsOrigins: %q}}", origins, origins))
+		require.NoError(t, err, origins)
+		for _, component := range []string{"reader", "comment"} {
+			assert.Equal(t, origins, env(t, made.pods(t)[component])["CORS_ORIGINS"].Value)
+		}
+	}
+	for _, origins := range []string{
+		"app.example.org", "localhost:3000", "https://app.example.org/watch", "https://app.example.org//", "https://app.example.org?a=b",
+		"https://app.example.org#a", "https://me:secret@app.example.org", "wss://app.example.org", "null", "https://*.example.org",
+		"*,https://a.example", "https://a.example,*", "https://a.example,null", "https://a.example https://b.example", "https://",
+		"https://:443", "https://a.example:port", " ", ",",
+	} {
+		for _, component := range []string{"reader", "comment"} {
+			_, err := install(load(t), fmt.Sprintf("%s: {corsOrigins: %q}", component, origins))
+			require.ErrorContains(t, err, fmt.Sprintf("at '/%s/corsOrigins': '%s' does not match pattern", component, origins))
+		}
+	}
+	with := render(t, "reader: {corsOrigins: 'https://app.example.org', corsCredentials: true}").pods(t)
+	assert.Equal(t, "true", env(t, with["reader"])["CORS_CREDENTIALS"].Value)
+	assert.Equal(t, "false", env(t, with["comment"])["CORS_CREDENTIALS"].Value)
 }
 
 func TestTheExamplesOfTheREADMEAreValues(t *testing.T) {

@@ -37,7 +37,7 @@ func (h *held) Open() int                 { return int(h.open.Load()) }
 func (h *held) Drain()                    {}
 func (h *held) Await(context.Context) int { return 0 }
 
-// serveAsChild is the process of startWithDescriptors. It tells its address on standard output.
+// serveAsChild is the process of startWithFewDescriptors. It tells its address on standard output.
 func serveAsChild() int {
 	cfg := settings{Server: server.Config{IdleTimeout: time.Hour, StopTimeout: time.Second, BodyLimit: 100, CORSOrigins: []string{"*"}}}
 	cfg.Server.Log.LogLevel, cfg.Server.Log.LogFormat = "warn", "json"
@@ -76,10 +76,13 @@ func serveAsChild() int {
 	return 0
 }
 
-// startWithDescriptors runs a server in a process of its own that may have only so many descriptors.
-func startWithDescriptors(t *testing.T, limit int) (s *servertest.Service, log func() string) {
+// few is how many descriptors the processes of these tests may have.
+const few = 48
+
+// startWithFewDescriptors runs a server in a process of its own.
+func startWithFewDescriptors(t *testing.T) (s *servertest.Service, log func() string) {
 	t.Helper()
-	child := exec.Command("sh", "-c", fmt.Sprintf(`ulimit -n %d && exec "$0"`, limit), os.Args[0])
+	child := exec.Command("sh", "-c", fmt.Sprintf(`ulimit -n %d && exec "$0"`, few), os.Args[0])
 	child.Env = append(os.Environ(), "SERVE_AS_CHILD=1")
 	var stderr bytes.Buffer
 	child.Stderr = &stderr
@@ -126,12 +129,11 @@ func TestProbesAreAnsweredWhereDescriptorsAreFew(t *testing.T) {
 	if _, err := exec.LookPath("sh"); err != nil {
 		t.Skip("no shell here")
 	}
-	const limit = 48
-	budget := descriptor.Share(limit)
+	budget := descriptor.Share(few)
 
 	t.Run("with many connections that wait for their next request", func(t *testing.T) {
-		s, log := startWithDescriptors(t, limit)
-		for range 3 * limit {
+		s, log := startWithFewDescriptors(t)
+		for range 3 * few {
 			assert.Equal(t, 200, open(t, s, "/quick")())
 		}
 		probesAreAnswered(t, s)
@@ -139,15 +141,15 @@ func TestProbesAreAnsweredWhereDescriptorsAreFew(t *testing.T) {
 		assert.LessOrEqual(t, strings.Count(log(), "\n"), 1, "the log is not flooded")
 	})
 	t.Run("with many connections that never send a request", func(t *testing.T) {
-		s, log := startWithDescriptors(t, limit)
-		for range 3 * limit {
+		s, log := startWithFewDescriptors(t)
+		for range 3 * few {
 			dial(t, s, "GET /quick HT")
 		}
 		probesAreAnswered(t, s)
 		assert.LessOrEqual(t, strings.Count(log(), "\n"), 1, "the log is not flooded")
 	})
 	t.Run("with many requests under way", func(t *testing.T) {
-		s, log := startWithDescriptors(t, limit)
+		s, log := startWithFewDescriptors(t)
 		statuses := make(chan int, 60)
 		for range cap(statuses) {
 			answer := open(t, s, "/wait")
@@ -165,7 +167,7 @@ func TestProbesAreAnsweredWhereDescriptorsAreFew(t *testing.T) {
 		}
 	})
 	t.Run("with all streams that there may be", func(t *testing.T) {
-		s, _ := startWithDescriptors(t, limit)
+		s, _ := startWithFewDescriptors(t)
 		statuses := map[int]int{}
 		for range 60 {
 			statuses[open(t, s, "/stream")()]++
