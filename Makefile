@@ -73,6 +73,7 @@ bench-parts: ## Benchmark the reader's parts, five times each, for benchstat.
 .PHONY: fuzz
 fuzz: ## Fuzz the parsers for half a minute each.
 	go test -run '^$$' -fuzz FuzzParseID -fuzztime 30s ./services/shared/comment
+	go test -run '^$$' -fuzz FuzzEscapeLineBreaks -fuzztime 30s ./services/shared/comment
 
 .PHONY: readme
 readme: ## Write the configuration tables of the README from the services' settings.

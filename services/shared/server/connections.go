@@ -155,7 +155,8 @@ func (c *connections) begin() (refused, short bool) {
 		return true, true
 	}
 	c.requests++
-	return false, len(c.open)+streams > (c.budget.Streams+c.budget.Connections)/2
+	nearlyAll := c.budget.Streams + (c.budget.Connections-c.budget.Streams)/2
+	return false, len(c.open)+streams > nearlyAll
 }
 
 func (c *connections) end() {

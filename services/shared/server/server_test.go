@@ -257,6 +257,8 @@ func TestABadSettingIsNamedInOneLine(t *testing.T) {
 		"not a duration":   {"STOP_TIMEOUT", "soon", `STOP_TIMEOUT="soon"`},
 		"too short":        {"STOP_TIMEOUT", "1ms", "STOP_TIMEOUT=1ms is out of bounds: it must be at least 1s"},
 		"unknown level":    {"LOG_LEVEL", "loud", "LOG_LEVEL=loud is out of bounds: it must be one of debug info warn error"},
+		"no idle time":     {"IDLE_TIMEOUT", "0s", "IDLE_TIMEOUT=0s is out of bounds: it must be at least 1s"},
+		"neither yes nor":  {"CORS_CREDENTIALS", "maybe", `CORS_CREDENTIALS="maybe"`},
 		"no size":          {"BODY_LIMIT", "0", "BODY_LIMIT=0 is out of bounds: it must be at least 1"},
 		"empty where none": {"PORT", "", `PORT="": expected a valid 64 bit int but got ""`},
 	}
