@@ -170,7 +170,10 @@ func TestACommentThatIsFilteredOutArrivesThoughNoneFollows(t *testing.T) {
 	expect(t, s, r.posts("v", 2)...)
 	// A filter between lets the entry into the history and keeps the message from the channel.
 	filtered := poster(t, server, asItIs)
-	command(t, server, "XADD", r.poster.HistoryKey("v"), "*", "v", "1", "k", "comment", "p", "0-0", "d", `{"comment":"stored, and never published"}`)
+	newest := r.post("other", "its id is a new one")
+	expect(t, other, newest)
+	command(t, server, "XADD", r.poster.HistoryKey("v"), newest.ID, "v", "1", "k", "comment", "p", "0-0", "d", `{"comment":"stored, and never published"}`)
+	command(t, server, "SET", r.poster.HeadKey("v"), newest.ID)
 	event := s.Expect(t)
 	assert.Contains(t, event.Data, "stored, and never published")
 	r.AwaitMetric(t, `livecomments_reader_holes_total{seen="check"} 1`)
@@ -207,6 +210,7 @@ func TestWhatAnOlderReaderDoesNotKnowIsPassedOver(t *testing.T) {
 		publish := func(version, kind, previous string) string {
 			id, err := client.XAdd(t.Context(), &redis.XAddArgs{Stream: key, Values: []string{"v", version, "k", kind, "p", previous, "d", "{}"}}).Result()
 			require.NoError(t, err)
+			require.NoError(t, client.Set(t.Context(), r.poster.HeadKey("v"), id, 0).Err())
 			require.NoError(t, client.Publish(t.Context(), channel, version+" "+kind+" "+id+" "+previous+" {}").Err())
 			return id
 		}

@@ -115,6 +115,10 @@ func (f *Feed) mergeOne(b behind, page broker.Page) {
 	}
 	outcome := t.merge(page, fanout.Limits{Frames: f.cfg.BufferFrames, Age: f.cfg.BufferAge})
 	f.metrics.total.Add(uint64(t.filled)) //nolint:gosec // a count
+	if t.suspected && t.filled > 0 {
+		t.suspected = false
+		f.missed(t)
+	}
 	t.filled = 0
 	switch outcome {
 	case caughtUp:

@@ -12,10 +12,11 @@ import (
 )
 
 const (
-	// CheckInterval is the time between two checks of a video.
-	CheckInterval = 25 * time.Second
-	// checkBatch bounds the histories whose newest messages are asked for in one round trip, for which Redis does nothing else.
-	checkBatch = 500
+	// CheckInterval is the time between two checks. A video that has received something since the last is passed over: its
+	// chain is whole up to that. So a hole that nothing follows is seen at the second check after it, within 30 s.
+	CheckInterval = 12 * time.Second
+	// checkBatch bounds the videos that are asked for in one round trip, for which Redis does nothing else.
+	checkBatch = 1000
 	// checkGrace is how long a message may be on its way.
 	checkGrace = time.Second
 )
@@ -24,11 +25,9 @@ const (
 type suspect struct {
 	topic *topic
 	head  comment.ID
-	// lost says that the history holds nothing any more. Mostly it has expired.
-	lost bool
 }
 
-// check compares, at every interval until ctx ends, what each live topic has received last with the newest message in its
+// check compares, at every interval until ctx ends, what each quiet topic has received last with the newest message in its
 // history. The chain shows a hole at the next message; this shows one that nothing follows.
 func (f *Feed) check(ctx context.Context) {
 	// Readers that began together do not all ask together.
@@ -56,14 +55,14 @@ func (f *Feed) check(ctx context.Context) {
 
 func (f *Feed) suspects(ctx context.Context) (suspects []suspect) {
 	for batch := range slices.Chunk(f.all(), checkBatch) {
-		var live []suspect
+		var quiet []suspect
 		var videos []string
 		for _, t := range batch {
-			if head, ok := t.liveHead(); ok {
-				live, videos = append(live, suspect{topic: t, head: head}), append(videos, t.video)
+			if head, ok := t.quietHead(); ok {
+				quiet, videos = append(quiet, suspect{topic: t, head: head}), append(videos, t.video)
 			}
 		}
-		if len(live) == 0 {
+		if len(quiet) == 0 {
 			continue
 		}
 		heads, err := f.broker.Heads(ctx, videos...)
@@ -71,9 +70,8 @@ func (f *Feed) suspects(ctx context.Context) (suspects []suspect) {
 			f.log.Debug("the newest comments could not be asked for", zap.Error(err))
 			return suspects
 		}
-		for i, s := range live {
-			if heads[i].Known && heads[i].ID != s.head {
-				s.lost = heads[i].ID.IsZero()
+		for i, s := range quiet {
+			if heads[i] != s.head {
 				suspects = append(suspects, s)
 			}
 		}
@@ -81,31 +79,31 @@ func (f *Feed) suspects(ctx context.Context) (suspects []suspect) {
 	return suspects
 }
 
-// convict has those caught up with that have received nothing since. A connection on which a message did not come may not
-// bring others either, and is replaced.
+// convict has those caught up with that have received nothing since.
 func (f *Feed) convict(suspects []suspect) {
-	holes := 0
 	for _, s := range suspects {
 		s.topic.mu.Lock()
-		guilty := s.topic.state == live && s.topic.head == s.head
-		if guilty {
+		if s.topic.state == live && s.topic.head == s.head {
 			f.fallBehind(s.topic)
+			s.topic.suspected = true
 		}
 		s.topic.mu.Unlock()
-		if guilty && !s.lost {
-			holes++
-			f.subscription.Distrust(s.topic.video)
-		}
-	}
-	if holes > 0 {
-		f.metrics.holes.WithLabelValues("check").Add(float64(holes))
-		f.log.Warn("Redis has not delivered the newest comments of some videos, though it seemed connected", zap.Int("videos", holes))
 	}
 }
 
-// liveHead is what a live topic has received last.
-func (t *topic) liveHead() (head comment.ID, ok bool) {
+// missed notes that a check has found a hole. A connection on which a message did not come may not bring others either, and
+// is replaced.
+func (f *Feed) missed(t *topic) {
+	f.metrics.holes.WithLabelValues("check").Inc()
+	f.log.Warn("Redis has not delivered the newest comments of a video, though it seemed connected", zap.String("video", t.video))
+	f.subscription.Distrust(t.video)
+}
+
+// quietHead is what a live topic has received last, if it has received nothing since this was asked before.
+func (t *topic) quietHead() (head comment.ID, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.head, t.state == live
+	quiet := t.state == live && !t.received
+	t.received = false
+	return t.head, quiet
 }

@@ -71,6 +71,8 @@ type topic struct {
 	overflowed bool        // pending grew too long and was dropped: the history must be read once more
 	recovering bool        // the history does not go on from head, and all of it is to be read
 	attempts   int         // that have not closed a hole
+	received   bool        // something has come since the last check
+	suspected  bool        // a check has found that the history is ahead
 	filled     int         // comments that came from the history
 	wanted     *comment.ID // the oldest position that a viewer waits for
 }
@@ -93,7 +95,7 @@ func (t *topic) enter(s state) {
 func (t *topic) fallBehind() {
 	t.enter(catchingUp)
 	t.generation++
-	t.pending, t.overflowed, t.recovering, t.attempts = nil, false, false, 0
+	t.pending, t.overflowed, t.recovering, t.suspected, t.attempts = nil, false, false, false, 0
 }
 
 // leave notes that the topic is given up.
@@ -106,6 +108,7 @@ func (t *topic) leave() {
 // receive takes a message from the subscription. It reports whether the message has shown a hole, so that the topic has
 // fallen behind.
 func (t *topic) receive(m broker.Message) (hole bool) {
+	t.received = true
 	switch t.state {
 	case subscribing: // the history will have it
 	case catchingUp:

@@ -4,8 +4,9 @@
 // A video has a Pub/Sub channel, over which its messages are delivered, and a stream, which holds the recent ones.
 // One script appends to the stream and publishes, so that the order of the ids is the order of delivery:
 //
-//	Publish ── script ──┬── XADD    comments:{video:v}  ──► History, Heads
-//	                    └── PUBLISH video:v             ──► Subscription
+//	Publish ── script ──┬── XADD    comments:{video:v}       ──► History
+//	                    ├── SET     comments:{video:v}:head  ──► Heads
+//	                    └── PUBLISH video:v                  ──► Subscription
 //
 // Each message names its predecessor, so that a receiver sees when one is missing.
 package broker
@@ -64,27 +65,40 @@ var silenceLibrary = sync.OnceFunc(logging.Disable)
 // Close gives the connections up.
 func (b *Broker) Close() error { return b.redis.Close() }
 
-// Channel is the name of a video's Pub/Sub channel, HistoryKey that of its stream.
+// Channel is the name of a video's Pub/Sub channel.
 func (b *Broker) Channel(videoID string) string { return b.names.channel(videoID) }
 
 // HistoryKey is the name of a video's stream.
 func (b *Broker) HistoryKey(videoID string) string { return b.names.history(videoID) }
 
+// HeadKey is the name of the string that holds the id of a video's newest message.
+func (b *Broker) HeadKey(videoID string) string { return b.names.head(videoID) }
+
 // publish stores and publishes in one step. What cannot be published is not stored: Redis undoes nothing when a script
-// fails, so the script does. KEYS: the history. ARGV: version, kind, data, the channel, the history's length, its time to
-// live in milliseconds, and whether to undo it all in any case.
+// fails, so the script does. KEYS: the history and its head. ARGV: version, kind, data, the channel, the history's length,
+// its time to live in milliseconds, and whether to undo it all in any case.
 var publish = redis.NewScript(`
-local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
-local previous = last and last[1] or '0-0'
-local id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[5], '*', 'v', ARGV[1], 'k', ARGV[2], 'p', previous, 'd', ARGV[3])
+local history, head = KEYS[1], KEYS[2]
+local version, kind, data, channel, length, ttl, undo = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7]
+local last = redis.call('GET', head)
+if redis.call('EXISTS', history) == 0 then last = false end
+local previous = last or '0-0'
+local id = redis.call('XADD', history, 'MAXLEN', '~', length, '*', 'v', version, 'k', kind, 'p', previous, 'd', data)
 local function failed(answer) return type(answer) == 'table' and answer.err end
-local answer = redis.pcall('PEXPIRE', KEYS[1], ARGV[6])
+local answer = redis.pcall('PEXPIRE', history, ttl)
 if not failed(answer) then
-  answer = redis.pcall('PUBLISH', ARGV[4], ARGV[1] .. ' ' .. ARGV[2] .. ' ' .. id .. ' ' .. previous .. ' ' .. ARGV[3])
+  answer = redis.pcall('SET', head, id, 'PX', ttl)
 end
-if failed(answer) or ARGV[7] then
-  redis.call('XDEL', KEYS[1], id)
-  if not last then redis.call('DEL', KEYS[1]) end
+if not failed(answer) then
+  answer = redis.pcall('PUBLISH', channel, version .. ' ' .. kind .. ' ' .. id .. ' ' .. previous .. ' ' .. data)
+end
+if failed(answer) or undo then
+  redis.call('XDEL', history, id)
+  if last then
+    redis.pcall('SET', head, last, 'PX', ttl)
+  else
+    redis.call('DEL', history, head)
+  end
 end
 return failed(answer) and answer or id`)
 
@@ -108,7 +122,7 @@ func (b *Broker) Publish(ctx context.Context, c comment.Comment) (comment.Commen
 
 func (b *Broker) publish(ctx context.Context, video, data string, undo ...any) *redis.Cmd {
 	arguments := []any{version, string(Comment), data, b.names.channel(video), b.cfg.HistoryLength, b.cfg.HistoryTTL.Milliseconds()}
-	return publish.Run(ctx, b.redis, []string{b.names.history(video)}, append(arguments, undo...)...)
+	return publish.Run(ctx, b.redis, []string{b.names.history(video), b.names.head(video)}, append(arguments, undo...)...)
 }
 
 // Topics counts the channels that somebody is subscribed to, exactly, and names up to most of them with the number of

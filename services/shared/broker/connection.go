@@ -185,10 +185,13 @@ func (c *connection) receive(ctx context.Context, pubsub *redis.PubSub) {
 			c.deliver(event)
 			continue
 		}
-		pause := c.down(err)
-		if errors.Is(err, redis.ErrClosed) {
+		if closed := errors.Is(err, redis.ErrClosed); closed && c.health != connected {
+			return // watch has ended the session, and what it closed was noted
+		} else if closed {
+			c.down(err)
 			return
 		}
+		pause := c.down(err)
 		select {
 		case <-ctx.Done():
 		case <-time.After(pause):

@@ -11,14 +11,14 @@ import (
 //
 // Redis keeps the keys of its databases apart, but not their channels, so the number of the database stands in the name:
 //
-//	database  prefix  channel of video v   history of video v
-//	0                 video:v              comments:{video:v}
-//	2                 @2/video:v           comments:{@2/video:v}
-//	0         shop    shop/video:v         comments:{shop/video:v}
-//	2         shop    shop@2/video:v       comments:{shop@2/video:v}
+//	database  prefix  channel of video v   its history                 the id of its newest message
+//	0                 video:v              comments:{video:v}          comments:{video:v}:head
+//	2                 @2/video:v           comments:{@2/video:v}       comments:{@2/video:v}:head
+//	0         shop    shop/video:v         comments:{shop/video:v}     comments:{shop/video:v}:head
+//	2         shop    shop@2/video:v       comments:{shop@2/video:v}   comments:{shop@2/video:v}:head
 //
-// No two installations share a name, because neither "@" nor "/" can be in a prefix or in a video's id. The braces put a
-// history into the Redis Cluster slot of its video's channel.
+// No two installations share a name, because neither "@" nor "/" can be in a prefix or in a video's id. The braces put the
+// keys into the Redis Cluster slot of their video's channel.
 type names struct{ namespace string }
 
 // prefixes are the prefixes that an installation can have. They hold nothing that is special in a glob pattern.
@@ -53,3 +53,6 @@ func (n names) channels() string { return n.namespace + channelPrefix + "*" }
 
 // history is the stream that holds a video's recent messages.
 func (n names) history(videoID string) string { return "comments:{" + n.channel(videoID) + "}" }
+
+// head is the string that holds the id of a video's newest message.
+func (n names) head(videoID string) string { return n.history(videoID) + ":head" }
