@@ -88,7 +88,7 @@ func (c *Command) complete() error {
 		c.Readers = scene.readers
 	}
 	if len(c.Strategies) == 0 {
-		c.Strategies = placement.Names
+		c.Strategies = placement.Names()
 	}
 	return nil
 }
@@ -103,8 +103,8 @@ func (c *Command) validate() error {
 		}
 	}
 	for _, strategy := range c.Strategies {
-		if !slices.Contains(placement.Names, strategy) {
-			return config.Errorf("--strategies must be of %s, not %q", join(placement.Names), string(strategy))
+		if !slices.Contains(placement.Names(), strategy) {
+			return config.Errorf("--strategies must be of %s, not %q", join(placement.Names()), string(strategy))
 		}
 	}
 	for _, distribution := range c.Popularity {
@@ -231,7 +231,7 @@ func (c *Command) line() string {
 	add(!slices.Equal(c.Popularity, scene.popularities), "--popularity=%s", strings.ReplaceAll(join(c.Popularity), " ", ""))
 	add(c.CommentsPerMinute != 1, "--comments-per-minute=%g", c.CommentsPerMinute)
 	add(!slices.Equal(c.Readers, scene.readers), "--readers=%s", strings.Trim(strings.ReplaceAll(fmt.Sprint(c.Readers), " ", ","), "[]"))
-	add(!slices.Equal(c.Strategies, placement.Names), "--strategies=%s", strings.ReplaceAll(join(c.Strategies), " ", ""))
+	add(!slices.Equal(c.Strategies, placement.Names()), "--strategies=%s", strings.ReplaceAll(join(c.Strategies), " ", ""))
 	add(c.Registry != "round-robin", "--registry=%s", c.Registry)
 	add(c.VirtualNodes != 160, "--virtual-nodes=%d", c.VirtualNodes)
 	add(c.Epsilon != 0.25, "--epsilon=%g", c.Epsilon)

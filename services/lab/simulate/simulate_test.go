@@ -160,7 +160,7 @@ func TestTheFormsOfOutput(t *testing.T) {
 	c.Out, c.Report = &table, page
 	require.NoError(t, c.Run(t.Context()))
 	assert.Contains(t, table.String(), "100 videos, 2,500 viewers; comments: 1 a minute from each, 42 a second from all")
-	for _, strategy := range placement.Names {
+	for _, strategy := range placement.Names() {
 		assert.Contains(t, table.String(), string(strategy))
 	}
 	html, err := os.ReadFile(page)

@@ -1,59 +1,72 @@
 package placement
 
-import "github.com/cespare/xxhash/v2"
+import (
+	"cmp"
+	"iter"
+	"slices"
+	"strings"
 
-// remembered is how many videos' places are kept at the most, because videos come and go.
-const remembered = 1 << 20
+	"github.com/cespare/xxhash/v2"
+)
 
-// rendezvous sends a video to the reader whose weight for it is the highest, a hash of both: highest random weight hashing
-// (Thaler and Ravishankar, "Using name-based mappings to increase hit rates", IEEE/ACM Transactions on Networking 6(1),
-// 1998). A video costs two multiplications a reader, and is then remembered until the fleet changes. When a reader is lost its
-// videos spread evenly over the others; a new one takes an even part from each.
-type rendezvous struct {
-	fleet
-	seeds  []uint64 // by Reader
-	places map[Video]Reader
+// Hash is highest random weight hashing: the candidates of a video are the readers in descending order of a hash of both
+// (Thaler and Ravishankar, "Using name-based mappings to increase hit rates", IEEE/ACM Transactions on Networking 6(1), 1998).
+// The videos of a lost reader spread evenly over the others; a new reader takes an even part from each.
+const Hash Name = "hash"
+
+// hash computes one weight for each reader to find a video's first candidate.
+type hash struct{ readers []seeded }
+
+// seeded is a reader with the hash of its name.
+type seeded struct {
+	reader Reader
+	seed   uint64
 }
 
-func (r *rendezvous) Add(name string) Reader {
-	clear(r.places)
-	r.seeds = append(r.seeds, xxhash.Sum64String(name))
-	return r.add()
-}
-
-func (r *rendezvous) Remove(reader Reader) {
-	clear(r.places)
-	r.remove(reader)
-}
-
-func (r *rendezvous) Place(video Video) Reader {
-	if place, known := r.places[video]; known {
-		return place
+func newHash(readers []string, _ Options) Strategy {
+	h := &hash{make([]seeded, len(readers))}
+	for i, name := range readers {
+		h.readers[i] = seeded{Reader(i), xxhash.Sum64String(name)}
 	}
-	place := r.highest(video, func(Reader) bool { return true })
-	if len(r.places) == remembered {
-		clear(r.places)
-	}
-	r.places[video] = place
-	return place
+	// Readers of equal weight come in the order of their names, whatever order they are listed in.
+	slices.SortFunc(h.readers, func(a, b seeded) int { return strings.Compare(readers[a.reader], readers[b.reader]) })
+	return h
 }
 
-// highest is the reader with the highest weight for the video of those that may be.
-func (r *rendezvous) highest(video Video, may func(Reader) bool) Reader {
-	best, highest := Nowhere, uint64(0)
-	for _, member := range r.members {
-		if weight := mix(uint64(video) ^ r.seeds[member]); (best == Nowhere || weight > highest) && may(member) {
-			best, highest = member, weight
+func (h *hash) Candidates(video Video) Candidates {
+	if len(h.readers) == 0 {
+		return none(video)
+	}
+	first, highest := h.readers[0].reader, h.readers[0].weight(video)
+	for _, reader := range h.readers[1:] {
+		if weight := reader.weight(video); weight > highest {
+			first, highest = reader.reader, weight
 		}
 	}
-	return best
+	return Candidates{Video: video, First: first, Others: h.others(video)}
 }
 
-func (r *rendezvous) Move(video Video, _ Reader) Reader { return r.Place(video) }
-func (r *rendezvous) Release(Video, Reader)             {}
+// others sorts the readers by their weight for the video, and yields all but the first.
+func (h *hash) others(video Video) iter.Seq[Reader] {
+	return func(yield func(Reader) bool) {
+		sorted := slices.Clone(h.readers)
+		slices.SortStableFunc(sorted, func(a, b seeded) int { return cmp.Compare(b.weight(video), a.weight(video)) })
+		for _, reader := range sorted[1:] {
+			if !yield(reader.reader) {
+				return
+			}
+		}
+	}
+}
 
-// mix is the finalizer of MurmurHash3: every bit of x changes every bit of the result with a probability of about one half.
-func mix(x uint64) uint64 {
+func (h *hash) Pick(candidates Candidates, _ Loads) Reader { return candidates.First }
+
+func (h *hash) Sticky() bool { return false }
+
+// weight is a hash of the reader and the video: the finalizer of MurmurHash3, in which every bit of the input changes every
+// bit of the result with a probability of about one half.
+func (s seeded) weight(video Video) uint64 {
+	x := uint64(video) ^ s.seed
 	x ^= x >> 33
 	x *= 0xff51afd7ed558ccd
 	x ^= x >> 33

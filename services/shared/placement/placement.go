@@ -1,141 +1,102 @@
-// Package placement decides which reader a viewer of a video goes to.
+// Package placement decides which reader serves a viewer of a video.
 //
-// The obvious design sends viewers anywhere, and every reader ends up with a part of nearly every video. The other strategies
-// keep the viewers of a video together, and differ in what that costs when a video is large or the fleet changes:
+// The obvious design sends viewers anywhere, so that every reader subscribes to a part of nearly every video. The other
+// strategies keep the viewers of a video together. They differ in what that costs when a video is large or the fleet changes:
 //
-//	strategy   copies of a comment      hottest reader      a reader comes or goes           state
-//	random     up to one a reader       even                only the viewers of a lost one   none
-//	registry   1                        a celebrity sinks   only the videos of a lost one    video → reader
-//	hash       1                        a celebrity sinks   1/R of the videos                none
-//	ring       1                        a celebrity sinks   about 1/R of the videos          none
-//	bounded    1, more for celebrities  (1+ε) × the mean    about 1/R, and what the bound    viewers on each reader
-//	                                                        pushes over
+//	strategy   copies of a comment        busiest reader ÷ mean      viewers that move when a reader is added or lost
+//	random     up to one for each reader  about 1                    those of the lost reader
+//	registry   1                          unbounded for a celebrity  those of the lost reader
+//	hash       1                          unbounded for a celebrity  1/R of them
+//	ring       1                          unbounded for a celebrity  about 1/R
+//	bounded    1, more for a celebrity    at most 1+ε                about 1/R, and those that the new bound displaces
 //
-// R is the number of readers. A Strategy serves the simulation and live code alike.
+// R is the number of readers. Placing a viewer has two steps. Candidates gives the order in which a video's viewers try the
+// readers, from the names of the readers alone. Pick chooses among them, from loads that the caller counts. Neither step
+// keeps a count of its own, so there is nothing to undo when a viewer leaves.
+//
+// Each strategy is one file of this package and one line of the table in strategies.go.
 package placement
 
 import (
-	"fmt"
-	"math"
-	"math/rand/v2"
-	"slices"
+	"iter"
 
 	"github.com/cespare/xxhash/v2"
 )
 
-// Video is a video's id, hashed once for all that strategies ask of it. Two of a million ids are the same Video with a
-// probability of about 3 in 100 million; they would be placed together, and nothing else would happen.
+// Video is the hash of a video's id. Among a million ids, two have the same hash with a probability of about 3 in 100 million;
+// such videos are only placed together.
 type Video uint64
 
 // VideoOf hashes a video's id.
 func VideoOf(id string) Video { return Video(xxhash.Sum64String(id)) }
 
-// Reader is a handle that a Strategy gives to a reader when it is added; the first is 0, and none is given out twice.
+// Reader is a reader's index in the list of names that New was given.
 type Reader int
 
-// Nowhere is the Reader of a viewer that has none, because the fleet is empty.
+// Nowhere is the Reader of a viewer that has none.
 const Nowhere Reader = -1
 
-// Strategy places viewers. Its methods are for one goroutine at a time.
+// Strategy places viewers on one fleet of readers, which does not change: another fleet is another Strategy. Methods may be
+// called concurrently, except Pick of registry, which writes to its Table, and Pick of random with a source of its own.
 type Strategy interface {
-	// Add brings a reader into the fleet. Its name is what hashing strategies go by: the same names give the same places in
-	// every process, in whatever order they come. It moves nobody: Move does, viewer by viewer.
-	Add(name string) Reader
-	// Remove takes a reader out of the fleet. Its viewers are placed again by Move.
-	Remove(reader Reader)
-	// Place gives one more viewer of a video a reader.
-	Place(video Video) Reader
-	// Move gives a viewer that was placed before, the reader where it belongs after readers came or went; it returns from where
-	// the viewer stays.
-	Move(video Video, from Reader) Reader
-	// Release notes that a viewer has left.
-	Release(video Video, from Reader)
+	// Candidates returns the order in which viewers of the video try the readers. It depends on the names of the readers and
+	// on the video, so that all processes compute the same order, and it may be kept for all viewers of the video.
+	Candidates(video Video) Candidates
+	// Pick returns the reader for one viewer: the first of the candidates that has room for it under the loads. It returns
+	// Nowhere in an empty fleet, and only there.
+	Pick(candidates Candidates, loads Loads) Reader
+	// Sticky reports whether a viewer stays on its reader for as long as that reader is in the fleet. Where it is false, a viewer
+	// belongs to what Pick returns now.
+	Sticky() bool
 }
 
-// Name of a strategy.
-type Name string
-
-// The strategies.
-const (
-	Random   Name = "random"
-	Registry Name = "registry"
-	Hash     Name = "hash"
-	Ring     Name = "ring"
-	Bounded  Name = "bounded"
-)
-
-// Names lists the strategies in the order in which they are compared.
-var Names = []Name{Random, Registry, Hash, Ring, Bounded}
-
-// Options tune the strategies. Defaults gives those that are meant where nothing is said.
-type Options struct {
-	// Random is where random takes its choices from.
-	Random *rand.Rand
-	// LeastLoaded makes registry give a new video to the reader with the fewest viewers, instead of to each in turn.
-	LeastLoaded bool
-	// VirtualNodes is how many points each reader has on the ring of ring and bounded, at least 1. With v points the readers' parts of
-	// the ring differ by about 1/√v.
-	VirtualNodes int
-	// Epsilon is how far over the mean bounded lets a reader go, more than 0: 0.25 allows 1.25 × the mean. With less it spreads
-	// more, and more moves.
-	Epsilon float64
+// Candidates are the readers in the order in which viewers of one video try them. Strategies that prefer no reader, which
+// are random and registry, have the readers in the order of the list that New was given.
+type Candidates struct {
+	Video Video
+	// First is the first reader, or Nowhere in an empty fleet. It is computed at once, because most viewers need no other.
+	First Reader
+	// Others are the readers after First, each once. They are computed as far as they are asked for.
+	Others iter.Seq[Reader]
 }
 
-// Defaults are 160 virtual nodes, ε = 0.25, registry by turns, and choices that differ in every process.
-func Defaults() Options {
-	return Options{Random: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), VirtualNodes: 160, Epsilon: 0.25}
-}
-
-// Validate says which option is out of bounds.
-func (o *Options) Validate() error {
-	if o.VirtualNodes < 1 || o.VirtualNodes > 10_000 {
-		return fmt.Errorf("virtual nodes must be from 1 to 10000, not %d", o.VirtualNodes)
-	}
-	if !(o.Epsilon > 0) || math.IsInf(o.Epsilon, 0) {
-		return fmt.Errorf("epsilon must be more than 0, not %g", o.Epsilon)
-	}
-	return nil
-}
-
-// New makes a strategy with an empty fleet. It fails for an unknown name and for options out of bounds.
-func New(name Name, options Options) (Strategy, error) {
-	if err := options.Validate(); err != nil {
-		return nil, err
-	}
-	switch name {
-	case Random:
-		return &random{source: options.Random}, nil
-	case Registry:
-		return &registry{videos: map[Video]*entry{}, leastLoaded: options.LeastLoaded}, nil
-	case Hash:
-		return &rendezvous{places: map[Video]Reader{}}, nil
-	case Ring:
-		return &ring{circle{virtualNodes: options.VirtualNodes}}, nil
-	case Bounded:
-		return &bounded{circle: circle{virtualNodes: options.VirtualNodes}, epsilon: options.Epsilon, audience: map[Video]int{}}, nil
-	}
-	return nil, fmt.Errorf("strategy must be one of %v, not %q", Names, name)
-}
-
-// fleet is the readers of a strategy by their handles.
-type fleet struct {
-	present []bool   // by Reader
-	members []Reader // ascending
-}
-
-func (f *fleet) add() Reader {
-	reader := Reader(len(f.present))
-	f.present, f.members = append(f.present, true), append(f.members, reader)
-	return reader
-}
-
-func (f *fleet) remove(reader Reader) {
-	if f.has(reader) {
-		f.present[reader] = false
-		f.members = slices.DeleteFunc(f.members, func(member Reader) bool { return member == reader })
+// All returns the candidates in order, each reader once.
+func (c Candidates) All() iter.Seq[Reader] {
+	return func(yield func(Reader) bool) {
+		if c.First != Nowhere && yield(c.First) {
+			c.Others(yield)
+		}
 	}
 }
 
-func (f *fleet) has(reader Reader) bool {
-	return reader >= 0 && int(reader) < len(f.present) && f.present[reader]
+// Loads are the numbers of viewers that Pick decides by. The caller counts them. None of them includes the viewer that is
+// being placed.
+type Loads struct {
+	// Viewers has the number of viewers of each Reader.
+	Viewers []int
+	// Total is the number of viewers of the whole fleet. It includes those that have lost their reader and wait for another, so
+	// it is at least the sum of Viewers.
+	Total int
+	// Audience is the number of viewers of the same video in the whole fleet. It may be an estimate: bounded only compares it
+	// with what makes a video large, and registry with 0.
+	Audience int
+}
+
+// none are the candidates in an empty fleet.
+func none(video Video) Candidates {
+	return Candidates{Video: video, First: Nowhere, Others: func(func(Reader) bool) {}}
+}
+
+// asListed are the candidates of a strategy that prefers no reader.
+func asListed(video Video, readers int) Candidates {
+	if readers == 0 {
+		return none(video)
+	}
+	return Candidates{Video: video, First: 0, Others: func(yield func(Reader) bool) {
+		for reader := 1; reader < readers; reader++ {
+			if !yield(Reader(reader)) {
+				return
+			}
+		}
+	}}
 }

@@ -2,28 +2,30 @@ package placement
 
 import "math/rand/v2"
 
-// random sends every viewer to any reader with the same probability: what a plain load balancer does. A viewer costs one
-// random number. When a reader is lost its viewers go anywhere; a new one gets only those that come after it.
+// Random sends every viewer to any reader with the same probability: what a plain load balancer does.
+const Random Name = "random"
+
+// random draws one number for each viewer.
 type random struct {
-	fleet
-	source *rand.Rand
+	readers int
+	draw    func(n int) int
 }
 
-func (r *random) Add(string) Reader    { return r.add() }
-func (r *random) Remove(reader Reader) { r.remove(reader) }
+func newRandom(readers []string, options Options) Strategy {
+	if options.Random == nil {
+		return &random{len(readers), rand.IntN}
+	}
+	return &random{len(readers), options.Random.IntN}
+}
 
-func (r *random) Place(Video) Reader {
-	if len(r.members) == 0 {
+func (r *random) Candidates(video Video) Candidates { return asListed(video, r.readers) }
+
+func (r *random) Pick(Candidates, Loads) Reader {
+	if r.readers == 0 {
 		return Nowhere
 	}
-	return r.members[r.source.IntN(len(r.members))]
+	return Reader(r.draw(r.readers))
 }
 
-func (r *random) Move(video Video, from Reader) Reader {
-	if r.has(from) {
-		return from
-	}
-	return r.Place(video)
-}
-
-func (r *random) Release(Video, Reader) {}
+// Sticky is true: there is no better reader for a viewer than the one that it has.
+func (r *random) Sticky() bool { return true }

@@ -1,76 +1,64 @@
 package placement
 
-// registry gives a video to a reader when its first viewer comes, in turn or to the one with the fewest viewers, and keeps
-// it there until its last viewer has left: a table, as a coordinator or a key in Redis would hold it. A viewer costs a
-// look-up; the state is one entry a video, which all who place viewers must share. Only the videos of a lost reader
-// move; a new one gets only videos that begin after it.
+import "slices"
+
+// Registry assigns a video to a reader when its first viewer comes, and keeps it there until its last viewer has left. New
+// videos go to each reader in turn, or to the one with the fewest viewers.
+const Registry Name = "registry"
+
+// Table holds the reader of each video, as a coordinator or a hash in Redis would. All who place viewers have to share it.
+// The zero Table is empty. It is for one goroutine at a time.
+type Table struct {
+	readers map[Video]string
+	turns   int
+}
+
+// registry costs a look-up for each viewer. Of the strategies it is the only one whose Pick changes anything: it writes to
+// the Table.
 type registry struct {
-	fleet
-	videos      map[Video]*entry
-	viewers     []int // by Reader
+	names       []string
+	readers     map[string]Reader
+	table       *Table
 	leastLoaded bool
-	turn        int
 }
 
-type entry struct {
-	reader  Reader
-	viewers int
+func newRegistry(readers []string, options Options) Strategy {
+	r := &registry{names: readers, readers: make(map[string]Reader, len(readers)), table: options.Table, leastLoaded: options.LeastLoaded}
+	for i, name := range readers {
+		r.readers[name] = Reader(i)
+	}
+	return r
 }
 
-func (r *registry) Add(string) Reader {
-	r.viewers = append(r.viewers, 0)
-	return r.add()
-}
+func (r *registry) Candidates(video Video) Candidates { return asListed(video, len(r.names)) }
 
-func (r *registry) Remove(reader Reader) { r.remove(reader) }
-
-func (r *registry) Place(video Video) Reader {
-	if len(r.members) == 0 {
+// Pick returns the video's reader. A video that has no viewers, or whose reader is lost, is assigned anew.
+func (r *registry) Pick(candidates Candidates, loads Loads) Reader {
+	if candidates.First == Nowhere {
 		return Nowhere
 	}
-	e := r.videos[video]
-	if e == nil {
-		e = &entry{reader: Nowhere}
-		r.videos[video] = e
-	}
-	if !r.has(e.reader) {
-		e.reader = r.assign()
-	}
-	e.viewers++
-	r.viewers[e.reader]++
-	return e.reader
-}
-
-func (r *registry) assign() Reader {
-	if !r.leastLoaded {
-		r.turn++
-		return r.members[(r.turn-1)%len(r.members)]
-	}
-	least := r.members[0]
-	for _, member := range r.members {
-		if r.viewers[member] < r.viewers[least] {
-			least = member
+	if assigned, known := r.table.readers[candidates.Video]; known && loads.Audience > 0 {
+		if reader, present := r.readers[assigned]; present {
+			return reader
 		}
 	}
-	return least
+	reader := r.next(loads)
+	if r.table.readers == nil {
+		r.table.readers = map[Video]string{}
+	}
+	r.table.readers[candidates.Video] = r.names[reader]
+	return reader
 }
 
-func (r *registry) Move(video Video, from Reader) Reader {
-	if r.has(from) {
-		return from
+// next is the reader for the next new video.
+func (r *registry) next(loads Loads) Reader {
+	if r.leastLoaded {
+		return Reader(slices.Index(loads.Viewers, slices.Min(loads.Viewers)))
 	}
-	r.Release(video, from)
-	return r.Place(video)
+	reader := Reader(r.table.turns % len(r.names))
+	r.table.turns++
+	return reader
 }
 
-func (r *registry) Release(video Video, from Reader) {
-	if from == Nowhere {
-		return
-	}
-	r.viewers[from]--
-	if e := r.videos[video]; e != nil {
-		if e.viewers--; e.viewers == 0 {
-			delete(r.videos, video)
-		}
-	}
-}
+// Sticky is true: only the videos of a lost reader move, and a new reader gets only videos that begin after it has come.
+func (r *registry) Sticky() bool { return true }
