@@ -26,9 +26,9 @@ type Result struct {
 	// MessagesIn are the comments that a reader receives in a second, and DeliveriesOut those that it writes to viewers.
 	MessagesIn    Spread `json:"messagesIn"`
 	DeliveriesOut Spread `json:"deliveriesOut"`
-	// Hottest is the most viewers that a reader has ÷ their mean, and HottestDeliveries the same of DeliveriesOut.
-	Hottest           float64 `json:"hottest"`
-	HottestDeliveries float64 `json:"hottestDeliveries"`
+	// Busiest is the most viewers that a reader has ÷ their mean, and BusiestDeliveries the same of DeliveriesOut.
+	Busiest           float64 `json:"busiest"`
+	BusiestDeliveries float64 `json:"busiestDeliveries"`
 	// RedisDeliveries are the messages that Redis delivers in a second, and OfRedisLimit is RedisDeliveries ÷ RedisLimit.
 	RedisDeliveries float64 `json:"redisDeliveries"`
 	OfRedisLimit    float64 `json:"ofRedisLimit"`
@@ -91,9 +91,9 @@ func measure(a *audience, at []placement.Reader, readers int) Result {
 		RedisDeliveries: copies * a.commentsPerSecond(),
 	}
 	streams := spread(viewers)
-	result.Hottest = streams.Max / streams.Mean
+	result.Busiest = streams.Max / streams.Mean
 	if result.DeliveriesOut.Mean > 0 {
-		result.HottestDeliveries = result.DeliveriesOut.Max / result.DeliveriesOut.Mean
+		result.BusiestDeliveries = result.DeliveriesOut.Max / result.DeliveriesOut.Mean
 	}
 	result.OfRedisLimit = result.RedisDeliveries / RedisLimit
 	return result

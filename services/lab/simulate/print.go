@@ -16,7 +16,7 @@ import (
 	"golang.org/x/term"
 )
 
-// print writes the results in the form that was asked for.
+// print writes the results in the chosen format.
 func (c *Command) print(output *Output) error {
 	switch {
 	case c.JSON:
@@ -31,14 +31,16 @@ func (c *Command) print(output *Output) error {
 }
 
 var columns = []string{
-	"popularity", "strategy", "readers", "shareMin", "shareMean", "shareMax", "shareClosedForm", "messageShareMin", "messageShareMean", "messageShareMax",
-	"copiesPerComment", "copiesClosedForm", "messagesInMin", "messagesInMean", "messagesInMax", "deliveriesOutMin", "deliveriesOutMean", "deliveriesOutMax",
-	"hottest", "hottestDeliveries", "redisDeliveries", "ofRedisLimit", "movedWhenAdded", "movedWhenLost",
+	"popularity", "strategy", "readers",
+	"shareMin", "shareMean", "shareMax", "shareClosedForm", "messageShareMin", "messageShareMean", "messageShareMax",
+	"copiesPerComment", "copiesClosedForm",
+	"messagesInMin", "messagesInMean", "messagesInMax", "deliveriesOutMin", "deliveriesOutMean", "deliveriesOutMax",
+	"busiest", "busiestDeliveries", "redisDeliveries", "ofRedisLimit", "movedWhenAdded", "movedWhenLost",
 }
 
 func printCSV(out io.Writer, results []Result) error {
 	writer := csv.NewWriter(out)
-	_ = writer.Write(columns) // Error says it at the end
+	_ = writer.Write(columns) // Error returns it at the end
 	number := func(f float64) string { return strconv.FormatFloat(f, 'g', -1, 64) }
 	for i := range results {
 		r := &results[i]
@@ -53,7 +55,7 @@ func printCSV(out io.Writer, results []Result) error {
 			number(r.CopiesPerComment), copies,
 			number(r.MessagesIn.Min), number(r.MessagesIn.Mean), number(r.MessagesIn.Max),
 			number(r.DeliveriesOut.Min), number(r.DeliveriesOut.Mean), number(r.DeliveriesOut.Max),
-			number(r.Hottest), number(r.HottestDeliveries), number(r.RedisDeliveries), number(r.OfRedisLimit),
+			number(r.Busiest), number(r.BusiestDeliveries), number(r.RedisDeliveries), number(r.OfRedisLimit),
 			number(r.MovedWhenAdded), number(r.MovedWhenLost),
 		})
 	}
@@ -63,7 +65,7 @@ func printCSV(out io.Writer, results []Result) error {
 
 func printTables(out io.Writer, output *Output) error {
 	scene := output.Scene
-	_, err := fmt.Fprintf(out, "%s videos, %s viewers; comments: %g a minute from each, %s a second from all\n",
+	_, err := fmt.Fprintf(out, "%s videos, %s viewers; comments: %g per minute from each viewer, %s per second from all\n",
 		thousands(float64(scene.Videos)), thousands(float64(scene.Viewers)), scene.CommentsPerMinute, thousands(scene.commentsPerSecond()))
 	if err != nil {
 		return err
@@ -79,23 +81,27 @@ func printTables(out io.Writer, output *Output) error {
 		start = end
 	}
 	_, err = fmt.Fprint(out, `
-share      of all videos that a reader is subscribed to: mean (least to most); formula: 1-(1-1/R)^n summed over the videos, or 1/R
-messages   the same weighted by the videos' comments: what part of all comments a reader takes in, on average
-copies     readers that receive a comment; in, out: comments that a reader receives, and writes to viewers, a second
-hottest    the most viewers that a reader has, by the mean
-Redis      messages that Redis delivers a second, and their part of the `+thousands(RedisLimit)+` that one instance can
-moved      viewers that move when a reader is added, and when one is lost, its own among them
+share           part of all videos that a reader is subscribed to: mean (min-max); formula: the mean of 1-(1-1/R)^n over the videos, or 1/R
+messages        part of all comments that a reader receives: mean
+copies          readers that receive a comment: mean
+in, out         comments that a reader receives from Redis, and that it writes to viewers, per second: mean
+busiest ÷ mean  most viewers of a reader ÷ mean of all readers
+Redis           messages that Redis delivers per second, and their part of about `+thousands(RedisLimit)+`, the limit of one instance
+moved           part of all viewers that move when a reader is added, and when one is lost, including its own viewers
 `)
 	return err
 }
 
-// render is the table of one popularity, a block for each fleet.
+// render returns the table of one popularity, with a block for each fleet.
 func render(results []Result) string {
 	t := table.NewWriter()
 	t.SetStyle(table.StyleLight)
 	t.Style().Format.Header = text.FormatDefault
 	t.Style().Options.DrawBorder = false
-	t.AppendHeader(table.Row{"readers", "strategy", "share", "formula", "messages", "copies", "formula", "in", "most in", "out", "most out", "hottest", "Redis", "moved +1", "moved -1"})
+	t.AppendHeader(table.Row{
+		"readers", "strategy", "share", "formula", "messages", "copies", "formula", "in", "most in", "out", "most out",
+		"busiest ÷ mean", "Redis", "moved +1", "moved -1",
+	})
 	var right []table.ColumnConfig
 	for column := 3; column <= 15; column++ {
 		right = append(right, table.ColumnConfig{Number: column, Align: text.AlignRight, AlignHeader: text.AlignRight})
@@ -118,7 +124,7 @@ func render(results []Result) string {
 			fleet, string(r.Strategy), fmt.Sprintf("%s (%s-%s)", percent(r.Share.Mean), percent(r.Share.Min), percent(r.Share.Max)), share,
 			percent(r.MessageShare.Mean), fmt.Sprintf("%.2f", r.CopiesPerComment), copies,
 			thousands(r.MessagesIn.Mean), thousands(r.MessagesIn.Max), thousands(r.DeliveriesOut.Mean), thousands(r.DeliveriesOut.Max),
-			fmt.Sprintf("%.2f", r.Hottest), fmt.Sprintf("%s %s", thousands(r.RedisDeliveries), percent(r.OfRedisLimit)),
+			fmt.Sprintf("%.2f", r.Busiest), fmt.Sprintf("%s %s", thousands(r.RedisDeliveries), percent(r.OfRedisLimit)),
 			percent(r.MovedWhenAdded), percent(r.MovedWhenLost),
 		})
 	}
@@ -127,7 +133,7 @@ func render(results []Result) string {
 
 func percent(part float64) string { return fmt.Sprintf("%.1f%%", 100*part) }
 
-// thousands writes a number of a whole size, as 33,333.
+// thousands formats a number without decimals and with separators, as 33,333.
 func thousands(number float64) string {
 	digits := strconv.FormatFloat(number, 'f', 0, 64)
 	for i := len(digits) - 3; i > 0; i -= 3 {
@@ -136,7 +142,7 @@ func thousands(number float64) string {
 	return digits
 }
 
-// shown is the progress: a bar on a terminal, else a line now and then.
+// shown reports progress: by a bar on a terminal, else by a line for each tenth.
 type shown struct {
 	done    atomic.Int64
 	total   int
@@ -169,7 +175,7 @@ func (s *shown) step() {
 	}
 }
 
-// stop ends the bar, so that what follows does not run into it.
+// stop waits for the bar to end, so that no output follows on its line.
 func (s *shown) stop() {
 	if s.bar == nil {
 		return

@@ -9,26 +9,26 @@ import (
 	"github.com/livecomments/livecomments/services/shared/popularity"
 )
 
-// Scene is what the readers have to serve.
+// Scene is the load that the readers have to serve.
 type Scene struct {
 	Videos  int `json:"videos"`
 	Viewers int `json:"viewers"`
-	// CommentsPerMinute is how many each viewer posts, on the video that it watches. So a video's comments are in proportion to
-	// its viewers, and what it takes to deliver them to the square of that.
+	// CommentsPerMinute is the number of comments that each viewer posts, on the video that it watches. So a video's comments are
+	// proportional to its viewers, and their deliveries to the square of its viewers.
 	CommentsPerMinute float64 `json:"commentsPerMinute"`
 	Seed              uint64  `json:"seed"`
 }
 
-// commentsPerSecond is the rate of the whole.
+// commentsPerSecond is the rate of all viewers together.
 func (s *Scene) commentsPerSecond() float64 { return float64(s.Viewers) * s.CommentsPerMinute / 60 }
 
-// audience is a scene under one distribution of popularity: who watches what, in the order in which they come.
+// audience has the viewers of a scene under one distribution of popularity, in the order of their arrival.
 type audience struct {
 	Scene
 	distribution popularity.Distribution
 	sizes        []int // viewers by video
 	videos       []placement.Video
-	// arrivals has the video of each viewer, as an index.
+	// arrivals has the index of each viewer's video.
 	arrivals []int32
 }
 
@@ -37,7 +37,10 @@ func newAudience(scene Scene, distribution popularity.Distribution) (*audience, 
 	if err != nil {
 		return nil, err
 	}
-	a := &audience{Scene: scene, distribution: distribution, sizes: sizes, videos: make([]placement.Video, scene.Videos), arrivals: make([]int32, 0, scene.Viewers)}
+	a := &audience{
+		Scene: scene, distribution: distribution, sizes: sizes,
+		videos: make([]placement.Video, scene.Videos), arrivals: make([]int32, 0, scene.Viewers),
+	}
 	for video, size := range sizes {
 		a.videos[video] = placement.VideoOf(fmt.Sprintf("video%d", video+1))
 		a.arrivals = append(a.arrivals, slices.Repeat([]int32{int32(video)}, size)...)

@@ -1,5 +1,5 @@
-// Package simulate answers at full scale what each reader of a fleet has to take in, and what a placement strategy
-// changes about it: every viewer is placed by the strategy that live code uses, and what that comes to is counted.
+// Package simulate computes what each reader of a fleet receives and writes at full scale, under each placement strategy. It
+// places every single viewer by package placement, and counts exactly.
 package simulate
 
 import (
@@ -21,22 +21,22 @@ import (
 
 // Command is `lab simulate`.
 type Command struct {
-	Scene             string                    `default:"full" help:"full: 90,000 videos, 2,000,000 viewers, fleets of 3 to 200 readers; small: 100 videos, 2,500 viewers, 5 readers. The other flags change single parts of it."`
-	Videos            *int                      `help:"Videos that are live."`
-	Viewers           *int                      `help:"Viewers of all of them; at least as many as videos."`
-	Popularity        []popularity.Distribution `help:"How the viewers spread over the videos: uniform, three-tier, zipf, or several of them, separated by commas."`
-	CommentsPerMinute float64                   `default:"1" help:"Comments that each viewer posts a minute."`
-	Readers           []int                     `help:"Sizes of the fleet, separated by commas."`
+	Scene             string                    `default:"full" help:"full: 90,000 videos, 2,000,000 viewers, fleets of 3 to 200 readers; small: 100 videos, 2,500 viewers, 5 readers. The other flags override its parts."`
+	Videos            *int                      `help:"Number of live videos."`
+	Viewers           *int                      `help:"Number of viewers of all videos, at least as many as videos."`
+	Popularity        []popularity.Distribution `help:"How viewers spread over videos: uniform, three-tier, zipf, or several of them, separated by commas."`
+	CommentsPerMinute float64                   `default:"1" help:"Comments that each viewer posts per minute."`
+	Readers           []int                     `help:"Numbers of readers, separated by commas."`
 	Strategies        []placement.Name          `help:"Placement strategies, separated by commas: random, registry, hash, ring, bounded. All by default."`
-	Registry          string                    `default:"round-robin" help:"What registry gives a new video to: round-robin, or the least-loaded reader."`
+	Registry          string                    `default:"round-robin" help:"How registry assigns a new video: round-robin, or to the least-loaded reader."`
 	VirtualNodes      int                       `default:"160" help:"Points of each reader on the ring of ring and bounded."`
-	Epsilon           float64                   `default:"0.25" help:"How far over the mean bounded lets a reader go: 0.25 for a quarter."`
-	Seed              uint64                    `default:"1" help:"The same seed gives the same figures, byte for byte."`
+	Epsilon           float64                   `default:"0.25" help:"How far above the mean bounded lets a reader go: 0.25 allows 1.25 × the mean."`
+	Seed              uint64                    `default:"1" help:"Seed of all random choices. The same seed gives the same output, byte for byte."`
 	JSON              bool                      `name:"json" xor:"format" help:"Print JSON instead of tables."`
 	CSV               bool                      `name:"csv" xor:"format" help:"Print comma-separated values instead of tables."`
-	Report            string                    `placeholder:"FILE" help:"Write a page with charts too, which needs nothing but itself."`
+	Report            string                    `placeholder:"FILE" help:"Also write a self-contained HTML page with charts."`
 
-	// Out and Progress are where results and progress go; standard output and standard error where they are nil.
+	// Out receives the results and Progress the progress. Where they are nil it is standard output and standard error.
 	Out      io.Writer `kong:"-"`
 	Progress io.Writer `kong:"-"`
 }
@@ -53,13 +53,13 @@ var presets = map[string]preset{
 	"small": {100, 2500, []popularity.Distribution{popularity.ThreeTier}, []int{5}},
 }
 
-// Bounds of what fits into a laptop's memory.
+// Bounds by what fits into a laptop's memory.
 const (
 	maxViewers = 50_000_000
 	maxReaders = 1000
 )
 
-// Output is all that a simulation says, in JSON.
+// Output is the output of a simulation in JSON.
 type Output struct {
 	Command    string   `json:"command"`
 	SceneName  string   `json:"sceneName"`
@@ -69,7 +69,7 @@ type Output struct {
 	Results    []Result `json:"results"`
 }
 
-// complete puts the scene in for what was not said.
+// complete fills in from the scene what no flag sets.
 func (c *Command) complete() error {
 	scene, known := presets[c.Scene]
 	if !known {
@@ -136,8 +136,8 @@ func join[S ~string](names []S) string {
 	return strings.Join(words, ", ")
 }
 
-// Run simulates every combination of popularity, fleet and strategy, and says what came of it. It fails when a flag is
-// bad, when ctx ends, or when something cannot be written.
+// Run simulates every combination of popularity, fleet and strategy, and writes the results. It fails when a flag is bad, when
+// ctx ends, or when the results cannot be written.
 func (c *Command) Run(ctx context.Context) error {
 	if err := c.validate(); err != nil {
 		return err
@@ -171,7 +171,7 @@ func (c *Command) Run(ctx context.Context) error {
 	return page.Close()
 }
 
-// openReport opens the page's file before there is anything to lose.
+// openReport opens the page's file before the simulation, so that a bad path costs no results.
 func (c *Command) openReport() (*os.File, error) {
 	if c.Report == "" {
 		return nil, nil //nolint:nilnil // no page is asked for
@@ -183,7 +183,7 @@ func (c *Command) openReport() (*os.File, error) {
 	return page, nil
 }
 
-// results simulates the combinations, as many at a time as there are processors, and gives them in order.
+// results simulates as many combinations at a time as there are processors, and returns their results in order.
 func (c *Command) results(ctx context.Context, scene Scene) ([]Result, error) {
 	each := len(c.Readers) * len(c.Strategies)
 	results := make([]Result, len(c.Popularity)*each)
@@ -216,7 +216,7 @@ func (c *Command) results(ctx context.Context, scene Scene) ([]Result, error) {
 	return results, nil
 }
 
-// line is the command that gives these results again.
+// line returns the command that reproduces these results.
 func (c *Command) line() string {
 	words := []string{"lab", "simulate"}
 	scene := presets[c.Scene]

@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -26,7 +27,7 @@ func command() simulate.Command {
 	return simulate.Command{Scene: "full", CommentsPerMinute: 1, Registry: "round-robin", VirtualNodes: 160, Epsilon: 0.25, Seed: 1, Progress: io.Discard}
 }
 
-// run gives the output of a command as JSON, and what was printed.
+// run returns the output of a command, and the JSON that was printed.
 func run(t *testing.T, c simulate.Command) (simulate.Output, string) {
 	t.Helper()
 	var printed bytes.Buffer
@@ -64,8 +65,8 @@ func TestTheFlawAndItsCureAtFullScale(t *testing.T) {
 	hash, bounded := find(t, output, popularity.Zipf, placement.Hash, 14), find(t, output, popularity.Zipf, placement.Bounded, 14)
 	assert.InDelta(t, 1, hash.CopiesPerComment, 1e-9)
 	assert.LessOrEqual(t, bounded.CopiesPerComment, 1.3)
-	assert.LessOrEqual(t, bounded.Hottest, 1.25+1e-4, "of a whole viewer")
-	assert.Greater(t, hash.Hottest, 1.25)
+	assert.LessOrEqual(t, bounded.Busiest, 1.25+1e-4, "a reader has a whole number of viewers")
+	assert.Greater(t, hash.Busiest, 1.25)
 	for _, distribution := range c.Popularity {
 		for _, strategy := range []placement.Name{placement.Hash, placement.Ring, placement.Bounded} {
 			assert.LessOrEqual(t, find(t, output, distribution, strategy, 14).MovedWhenAdded, 1.5/15, "%s %s", distribution, strategy)
@@ -73,7 +74,8 @@ func TestTheFlawAndItsCureAtFullScale(t *testing.T) {
 	}
 }
 
-// The number of readers that have any of a video's n viewers is that of occupied cells: its variance is known.
+// deviation is the standard deviation of the share. The readers that have any of a video's n viewers are the occupied cells of
+// the occupancy problem, whose variance is known.
 func deviation(sizes []int, readers int) float64 {
 	r, variance := float64(readers), 0.0
 	for _, n := range sizes {
@@ -109,7 +111,7 @@ func TestTheSmallScene(t *testing.T) {
 	for _, strategy := range []placement.Name{placement.Registry, placement.Hash} {
 		result := find(t, output, popularity.ThreeTier, strategy, 5)
 		assert.InDelta(t, 0.2, result.Share.Mean, 1e-9)
-		assert.Greater(t, result.Hottest, 2.5, "the reader of the celebrity sinks under %s", strategy)
+		assert.Greater(t, result.Busiest, 2.5, "the reader of the celebrity sinks under %s", strategy)
 	}
 }
 
@@ -131,7 +133,7 @@ func TestEveryFigureAddsUp(t *testing.T) {
 		assert.InEpsilon(t, rate*r.CopiesPerComment, r.RedisDeliveries, 1e-9, name)
 		assert.InEpsilon(t, r.RedisDeliveries/float64(r.Readers), r.MessagesIn.Mean, 1e-9, name)
 		assert.InEpsilon(t, squares*3/60, r.DeliveriesOut.Mean*float64(r.Readers), 1e-9, "%s: every viewer gets every comment of its video, wherever it is", name)
-		assert.GreaterOrEqual(t, r.Hottest, 1.0, name)
+		assert.GreaterOrEqual(t, r.Busiest, 1.0, name)
 		assert.LessOrEqual(t, r.Share.Max, 1+1e-9, name)
 		if r.Readers == 1 {
 			assert.InDelta(t, 1, r.Share.Min, 1e-9, name)
@@ -159,7 +161,8 @@ func TestTheFormsOfOutput(t *testing.T) {
 	var table bytes.Buffer
 	c.Out, c.Report = &table, page
 	require.NoError(t, c.Run(t.Context()))
-	assert.Contains(t, table.String(), "100 videos, 2,500 viewers; comments: 1 a minute from each, 42 a second from all")
+	assert.Contains(t, table.String(), "100 videos, 2,500 viewers; comments: 1 per minute from each viewer, 42 per second from all")
+	assert.Contains(t, table.String(), "busiest ÷ mean")
 	for _, strategy := range placement.Names() {
 		assert.Contains(t, table.String(), string(strategy))
 	}
@@ -174,7 +177,22 @@ func TestTheFormsOfOutput(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, rows, 6)
 	assert.Equal(t, []string{"popularity", "strategy", "readers"}, rows[0][:3])
+	assert.Contains(t, rows[0], "busiest")
 	assert.Equal(t, []string{"three-tier", "random", "5"}, rows[1][:3])
+}
+
+// A strategy that is added is offered by the help and drawn by the page.
+func TestEveryStrategyIsNamedInTheHelpAndDescribedOnThePage(t *testing.T) {
+	field, _ := reflect.TypeFor[simulate.Command]().FieldByName("Strategies")
+	script, err := os.ReadFile("report/page.js")
+	require.NoError(t, err)
+	colours, err := os.ReadFile("report/page.css")
+	require.NoError(t, err)
+	for _, strategy := range placement.Names() {
+		assert.Regexp(t, `\b`+string(strategy)+`\b`, field.Tag.Get("help"))
+		assert.Regexp(t, `\b`+string(strategy)+`: \{ width: .*, about: `, string(script))
+		assert.Equal(t, 2, strings.Count(string(colours), " --"+string(strategy)+": "), "%s has a colour in light and in dark", strategy)
+	}
 }
 
 func TestTheCommandThatIsShownGivesTheSameAgain(t *testing.T) {
@@ -222,7 +240,7 @@ func TestNothingIsDividedByNoComments(t *testing.T) {
 
 func ptr(n int) *int { return &n }
 
-// The cost of a simulation by the number of viewers: it must grow in proportion.
+// BenchmarkSimulate measures the time of a simulation by the number of viewers, to which it must be proportional.
 func BenchmarkSimulate(b *testing.B) {
 	for _, times := range []int{1, 2, 4} {
 		b.Run(fmt.Sprintf("%dx", times), func(b *testing.B) {

@@ -5,19 +5,19 @@
   const limit = data.redisLimit;
   const bound = 1 + data.epsilon;
 
-  // What is known of strategies and popularities, in the order in which they are compared. Any other that the data has comes after
-  // them, and without a description. Where lines lie on one another, the wide ones are below, so that each can be seen.
+  // The known strategies and popularities, in the order in which they are compared. Others that the data has follow without a
+  // description. Wide lines are drawn below narrow ones, so that lines of equal values stay visible.
   const strategies = {
-    random: { width: 3, point: 'circle', radius: 3.5, about: 'Any reader, each with the same probability: what a plain load balancer does.' },
-    registry: { width: 8.5, point: 'rect', radius: 7.5, about: 'A table: the first viewer of a video gives it a reader, and the others follow.' },
-    hash: { width: 6, point: 'rectRot', radius: 6.5, about: 'Rendezvous hashing: the reader whose hash with the video is the highest.' },
+    random: { width: 3, point: 'circle', radius: 3.5, about: 'Any reader with the same probability, as a plain load balancer does.' },
+    registry: { width: 8.5, point: 'rect', radius: 7.5, about: 'A table: the first viewer of a video assigns it to a reader, and the others follow.' },
+    hash: { width: 6, point: 'rectRot', radius: 6.5, about: 'Rendezvous hashing: the reader with the highest hash of its name and the video.' },
     ring: { width: 4, point: 'triangle', radius: 5, about: 'Consistent hashing: the reader whose point on the ring follows the video’s hash.' },
-    bounded: { width: 2, point: 'circle', radius: 2.5, about: `Consistent hashing with bounded loads: as ring, but a reader that has ${multiple(bound)} the mean of viewers is full, and the next on the ring takes them.` },
+    bounded: { width: 2, point: 'circle', radius: 2.5, about: `Consistent hashing with bounded loads: as ring, but a reader with ${multiple(bound)} the mean of viewers is full, and the next one on the ring takes the viewer.` },
   };
   const popularities = {
-    uniform: 'every video has the same number of viewers, give or take one.',
-    'three-tier': 'beyond the one viewer that each has, 1 % of the videos have 50 % of the viewers, 9 % have 30 %, and 90 % have 20 %.',
-    zipf: 'a video’s audience falls with a power of its rank, so that one celebrity has far more viewers than any other.',
+    uniform: 'all videos have the same number of viewers, within one.',
+    'three-tier': 'apart from one viewer for each video, 1 % of the videos have 50 % of the viewers, 9 % have 30 %, and 90 % have 20 %.',
+    zipf: 'a video’s audience falls with a power of its rank, so that the first one, the celebrity, has far more viewers than any other.',
   };
   const unknown = { width: 2, point: 'cross', radius: 4, about: '' };
   const style = (name) => (Object.hasOwn(strategies, name) ? strategies[name] : unknown);
@@ -28,7 +28,7 @@
   let popularity = choices.find((name) => location.hash === `#${encodeURIComponent(name)}`) ?? choices[0];
   let charts = [];
 
-  // Numbers. A space that does not break stands before a unit.
+  // Numbers. The space before a unit does not break.
   function number(value, options) {
     return new Intl.NumberFormat('en-US', options).format(value);
   }
@@ -44,7 +44,7 @@
   function copies(value) {
     return fixed(value, value < 99.95 ? 2 : 1);
   }
-  // A rate has three digits that count.
+  // A rate has three significant digits.
   function rate(value) {
     return number(value, { maximumSignificantDigits: 3 });
   }
@@ -59,18 +59,18 @@
   const isNumber = (value) => typeof value === 'number' && Number.isFinite(value);
   const numbers = (values) => values.filter(isNumber);
 
-  // The figures of one popularity: the fleets, and what a strategy makes of each.
+  // view has the figures of the chosen popularity by fleet and strategy.
   function view() {
     const rows = results.filter((r) => r.popularity === popularity);
     const fleets = [...new Set(rows.map((r) => r.readers))].sort((a, b) => a - b);
     const by = new Map(rows.map((r) => [`${r.readers} ${r.strategy}`, r]));
     const at = (readers, name) => by.get(`${readers} ${name}`);
     const used = names.filter((name) => rows.some((r) => r.strategy === name));
-    // The fleet that sentences speak of: the largest in which random still has each reader take in 80 % of all comments.
+    // The fleet of the example sentences: the largest in which each reader still receives 80 % of all comments under random.
     const heavy = fleets.filter((readers) => at(readers, 'random')?.messageShare?.mean >= 0.8);
     const focus = heavy.at(-1) ?? (used.includes('random') ? fleets[0] : fleets[Math.floor(fleets.length / 2)]);
     const last = fleets.at(-1);
-    // grouped says a figure for each strategy, together where it reads the same: "7.14 % with hash and ring, 8.02 % with bounded".
+    // grouped lists a figure by strategy, and joins equal ones: "7.14 % with hash and ring, 8.02 % with bounded".
     const grouped = (say) => {
       const groups = new Map();
       for (const name of used) {
@@ -89,10 +89,10 @@
   const quoted = (value, say) => (isNumber(value) ? say(value) : null);
   const readersOf = (n) => count(n, 'reader', 'readers');
 
-  // The charts. value is what is drawn of a result, references are lines beside the strategies', and takeaway says it in words.
+  // The charts. value is the drawn figure of a result, references are lines that belong to no strategy, and takeaway is the caption.
   const specs = [
     {
-      id: 'share', title: 'Subscription share of a reader', unit: 'of all videos, mean of the readers; the tooltip has the least and the most',
+      id: 'share', title: 'Subscription share of a reader', unit: 'part of all videos, mean of the readers; the tooltip has min and max',
       value: (r) => r.share?.mean, say: percent, tick: shortPercent, min: 0, max: 1,
       more: (r) => (r.share ? ` (${percent(r.share.min)} to ${percent(r.share.max)})` : ''),
       closed: (r) => r.closedForm?.share,
@@ -101,14 +101,14 @@
         const random = v.at(v.focus, 'random');
         let text = `Of all videos, each of ${readersOf(v.focus)} is subscribed to ${v.grouped((name) => quoted(v.at(v.focus, name)?.share?.mean, percent))}.`;
         if (random && isNumber(random.messageShare?.mean)) {
-          text += ` With random that brings it ${percent(random.messageShare.mean)} of all comments`;
+          text += ` With random it receives ${percent(random.messageShare.mean)} of all comments`;
           const end = v.at(v.last, 'random')?.messageShare?.mean;
           text += v.last !== v.focus && isNumber(end) ? `, and at ${readersOf(v.last)} still ${percent(end)}` : '';
           const off = numbers(v.fleets.map((readers) => {
             const r = v.at(readers, 'random');
             return r?.closedForm ? Math.abs(r.share.mean - r.closedForm.share) : null;
           }));
-          text += off.length > 0 ? `; the closed form 1−(1−1/R)ⁿ is met within ${fixed(100 * Math.max(...off), 2)} percentage points.` : '.';
+          text += off.length > 0 ? `; the closed form 1−(1−1/R)ⁿ differs by at most ${fixed(100 * Math.max(...off), 2)} percentage points.` : '.';
         }
         return text;
       },
@@ -125,12 +125,12 @@
         const grows = (name) => say(first, name) !== say(v.last, name);
         const growing = v.grouped((name) => (grows(name) ? `from ${say(first, name)} to ${say(v.last, name)}` : null));
         const staying = v.grouped((name) => (grows(name) ? null : say(first, name)));
-        return `From ${number(first)} to ${readersOf(v.last)}, the copies of each comment ${list([growing && `go ${growing}`, staying && `stay at ${staying}`].filter(Boolean))}.`;
+        return `From ${number(first)} to ${readersOf(v.last)}, the copies of each comment ${list([growing && `grow ${growing}`, staying && `stay at ${staying}`].filter(Boolean))}.`;
       },
     },
     {
-      id: 'hottest', title: 'The hottest reader', unit: 'its viewers, as a multiple of the mean of all readers',
-      value: (r) => r.hottest, say: multiple, tick: (value) => `${number(value, { maximumFractionDigits: 2 })}\u00a0×`, min: 1,
+      id: 'busiest', title: 'Busiest reader ÷ mean', unit: 'most viewers of a reader ÷ mean of all readers',
+      value: (r) => r.busiest, say: multiple, tick: (value) => `${number(value, { maximumFractionDigits: 2 })}\u00a0×`, min: 1,
       references: [{ name: `1 + ε = ${number(bound, { maximumFractionDigits: 3 })}`, at: () => bound }],
       takeaway(v) {
         const most = (figure) => v.grouped((name) => {
@@ -138,51 +138,51 @@
           return value > 0 ? copies(value) : null;
         });
         const upTo = v.fleets.length > 1 ? 'up to ' : '';
-        let text = `As a multiple of the mean, the viewers of the hottest reader are ${upTo}${most((r) => r.hottest)}`;
-        if (v.most('bounded', (r) => r.hottest) !== null) {
-          // A capacity is a whole number of viewers, which is less than one above the bound.
-          const over = v.fleets.some((readers) => v.at(readers, 'bounded')?.hottest > bound + readers / scene.viewers);
+        let text = `By viewers, the busiest reader ÷ mean is ${upTo}${most((r) => r.busiest)}`;
+        if (v.most('bounded', (r) => r.busiest) !== null) {
+          // A reader has a whole number of viewers, which may be above the bound by less than one.
+          const over = v.fleets.some((readers) => v.at(readers, 'bounded')?.busiest > bound + readers / scene.viewers);
           text += `; bounded ${over ? 'should allow' : 'allows'} no more than ${copies(bound)}`;
         }
-        const written = most((r) => r.hottestDeliveries);
-        return `${text}.${written && ` Counted in comments written to viewers, the hottest reader is at ${upTo}${written}.`}`;
+        const written = most((r) => r.busiestDeliveries);
+        return `${text}.${written && ` By comments written to viewers, it is ${upTo}${written}.`}`;
       },
     },
     {
-      id: 'redis', title: 'What Redis delivers', unit: 'messages a second, to all readers together', log: true,
-      value: (r) => r.redisDeliveries, say: (value) => `${rate(value)} a second`, tick: brief, min: 0,
+      id: 'redis', title: 'What Redis delivers', unit: 'messages per second, to all readers together', log: true,
+      value: (r) => r.redisDeliveries, say: (value) => `${rate(value)} per second`, tick: brief, min: 0,
       more: (r) => (isNumber(r.ofRedisLimit) ? ` (${percent(r.ofRedisLimit)} of the limit)` : ''),
       references: [{ name: `limit of one Redis, ${number(limit)}`, at: () => limit, optional: true }],
       takeaway(v) {
         const most = v.used.map((name) => v.most(name, (r) => r.redisDeliveries));
-        if (!most.some((value) => value > 0)) return 'Nobody comments here, so Redis delivers nothing.';
+        if (!most.some((value) => value > 0)) return 'Nobody posts comments, so Redis delivers none.';
         const over = v.used.filter((_, i) => most[i] > limit).map((name) => {
           const readers = v.fleets.find((fleet) => v.at(fleet, name)?.redisDeliveries > limit);
           return `${name} (at ${readersOf(readers)})`;
         });
         const said = (value) => `${rate(value)} (${percent(value / limit)} of the limit)`;
-        return `In messages a second, Redis delivers ${v.fleets.length > 1 ? 'up to ' : ''}${v.grouped((name) => quoted(v.most(name, (r) => r.redisDeliveries), said))}. `
-          + (over.length > 0 ? `The limit of one Redis, ${number(limit)}, is passed with ${list(over)}.` : `All of that is below the limit of one Redis, ${number(limit)}.`);
+        return `In messages per second, Redis delivers ${v.fleets.length > 1 ? 'up to ' : ''}${v.grouped((name) => quoted(v.most(name, (r) => r.redisDeliveries), said))}. `
+          + (over.length > 0 ? `The limit of one Redis, ${number(limit)}, is exceeded with ${list(over)}.` : `All are below the limit of one Redis, ${number(limit)}.`);
       },
     },
     {
       id: 'added', title: 'Viewers that move when a reader is added', unit: 'of all viewers', log: true,
       value: (r) => r.movedWhenAdded, say: percent, tick: shortPercent, min: 0,
-      references: [{ name: 'ideal, 1/(R+1)', at: (readers) => 1 / (readers + 1) }],
-      takeaway: (v) => `When a reader is added to ${number(v.focus)}, the viewers that move are ${v.grouped((name) => moved(v.at(v.focus, name)?.movedWhenAdded))}; an even part for the new reader is ${percent(1 / (v.focus + 1))}.`,
+      references: [{ name: 'even part, 1/(R+1)', at: (readers) => 1 / (readers + 1) }],
+      takeaway: (v) => `When a reader is added to ${number(v.focus)}, the part of viewers that move is ${v.grouped((name) => moved(v.at(v.focus, name)?.movedWhenAdded))}; an even part for the new reader is ${percent(1 / (v.focus + 1))}.`,
     },
     {
-      id: 'lost', title: 'Viewers that move when a reader is lost', unit: 'of all viewers, its own among them', log: true,
+      id: 'lost', title: 'Viewers that move when a reader is lost', unit: 'of all viewers, including its own', log: true,
       value: (r) => r.movedWhenLost, say: percent, tick: shortPercent, min: 0,
       references: [{ name: 'its own, 1/R', at: (readers) => 1 / readers }],
-      takeaway: (v) => `When one of ${readersOf(v.focus)} is lost, the viewers that move are ${v.grouped((name) => moved(v.at(v.focus, name)?.movedWhenLost))}; a reader’s own are ${percent(1 / v.focus)} on average.`,
+      takeaway: (v) => `When one of ${readersOf(v.focus)} is lost, the part of viewers that move is ${v.grouped((name) => moved(v.at(v.focus, name)?.movedWhenLost))}; a reader’s own are ${percent(1 / v.focus)} on average.`,
     },
   ];
   function moved(value) {
     return quoted(value, (part) => (part === 0 ? 'none' : percent(part)));
   }
 
-  // Elements. Text from the data only ever becomes text.
+  // Elements. Text from the data is never parsed as HTML.
   function element(tag, attributes = {}, ...children) {
     const made = document.createElement(tag);
     for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
@@ -194,10 +194,10 @@
     const colour = (name) => computed.getPropertyValue(`--${name}`).trim();
     return { of: (name) => colour(Object.hasOwn(strategies, name) ? name : 'other'), ink: colour('ink'), quiet: colour('quiet'), grid: colour('grid'), paper: colour('paper'), edge: colour('edge') };
   };
-  // The closed form lies on the line that it belongs to: short strokes across it are seen on both sides.
+  // The closed form lies on the line of its strategy, so it is drawn as short strokes that reach out on both sides.
   const lineStyles = { closed: { dash: [2, 6], width: 10 }, reference: { dash: [8, 5], width: 2 } };
 
-  // sample is what the legend shows of a strategy, or of another line.
+  // sample is the symbol of a strategy, or of another line, in the legend.
   function sample(name, { line, bar = false }) {
     const space = 'http://www.w3.org/2000/svg';
     const svg = document.createElementNS(space, 'svg');
@@ -242,7 +242,7 @@
     const highest = Math.max(0, ...numbers(v.used.flatMap((name) => values(spec.value, name))));
     const references = spec.references.map(({ name, at, optional }) => {
       const of = v.fleets.map(at);
-      // A limit that is far above everything would only flatten it.
+      // A limit far above all values would flatten their lines.
       const outside = optional === true && Math.max(...of) > 20 * highest;
       return { name, values: of, outside };
     });
@@ -302,7 +302,7 @@
     };
   }
 
-  // Fleets are ticks where there is room for them.
+  // Each fleet has a tick where there is room for its label.
   function fleetTicks(axis, fleets) {
     const place = (readers) => (Math.log(readers / fleets[0]) / Math.log(fleets.at(-1) / fleets[0])) * (axis.chart.width - 70);
     const ticks = [];
@@ -356,12 +356,12 @@
       },
       y,
     };
-    // Points on the edge are drawn whole.
+    // Points on the edge are not cut off.
     for (const dataset of datasets) dataset.clip = 10;
     return { type: 'line', data: { datasets }, options };
   }
 
-  // barChart is for a single fleet, where there is nothing to draw a line through: a bar for each strategy.
+  // barChart is for a single fleet, which gives no line: it has a bar for each strategy.
   function barChart(spec, v, c) {
     const { shown, references, closed } = lines(spec, v);
     const options = base(c);
@@ -397,7 +397,7 @@
     return { type: 'bar', data: { labels: shown.map((line) => line.name), datasets }, options };
   }
 
-  // drawCharts draws the canvases anew, in the colours of the moment.
+  // drawCharts draws all canvases anew, in the current colours.
   function drawCharts() {
     for (const chart of charts) chart.destroy();
     const v = view();
@@ -423,16 +423,16 @@
     return box;
   }
 
-  // The table has a column for each figure; those under one head are one figure.
+  // The table has a column for each value; heads group the values of one figure.
   const short = (value) => (value < 1e6 ? rate(value) : `${number(value / 1e6, { minimumSignificantDigits: 3, maximumSignificantDigits: 3 })}\u00a0M`);
-  const spread = (figure) => [['least', (r) => figure(r)?.min], ['mean', (r) => figure(r)?.mean], ['most', (r) => figure(r)?.max]];
+  const spread = (figure) => [['min', (r) => figure(r)?.min], ['mean', (r) => figure(r)?.mean], ['max', (r) => figure(r)?.max]];
   const heads = [
     ['subscription share', percent, [...spread((r) => r.share), ['formula', (r) => r.closedForm?.share]]],
     ['share of comments', percent, spread((r) => r.messageShare)],
     ['copies', copies, [['mean', (r) => r.copiesPerComment], ['formula', (r) => r.closedForm?.copiesPerComment]]],
     ['comments in', short, spread((r) => r.messagesIn)],
     ['deliveries out', short, spread((r) => r.deliveriesOut)],
-    ['hottest reader', multiple, [['viewers', (r) => r.hottest], ['deliveries', (r) => r.hottestDeliveries]]],
+    ['busiest reader ÷ mean', multiple, [['viewers', (r) => r.busiest], ['deliveries', (r) => r.busiestDeliveries]]],
     ['Redis', short, [['deliveries', (r) => r.redisDeliveries], ['of limit', (r) => r.ofRedisLimit, percent]]],
     ['moved', percent, [['added', (r) => r.movedWhenAdded], ['lost', (r) => r.movedWhenLost]]],
   ];
@@ -463,7 +463,7 @@
     table.replaceChildren(element('thead', {}, top, below), body);
   }
 
-  // draw puts the chosen popularity on the page.
+  // draw shows the chosen popularity.
   function draw() {
     const v = view();
     document.getElementById('about').textContent = Object.hasOwn(popularities, popularity) ? `${popularity}: ${popularities[popularity]}` : popularity;
@@ -483,8 +483,8 @@
     const fleets = results.map((r) => r.readers);
     const [fewest, most] = [Math.min(...fleets), Math.max(...fleets)];
     document.getElementById('lead').textContent = `${count(scene.viewers, 'viewer', 'viewers')} of ${count(scene.videos, 'live video', 'live videos')}, each posting `
-      + `${comments} ${scene.commentsPerMinute === 1 ? 'comment' : 'comments'} a minute, are placed on ${fewest < most ? `${number(fewest)} to ` : ''}${readersOf(most)} by `
-      + `${count(names.length, 'strategy', 'strategies')}: this is what each reader then takes in, what Redis delivers, and who moves when the fleet changes.`;
+      + `${comments} ${scene.commentsPerMinute === 1 ? 'comment' : 'comments'} per minute, are placed on ${fewest < most ? `${number(fewest)} to ` : ''}${readersOf(most)} by `
+      + `${count(names.length, 'strategy', 'strategies')}. The page shows what each reader receives, what Redis delivers, and which part of the viewers moves when the fleet changes.`;
     const made = document.getElementById('made');
     made.append(...(data.sceneName ? [`Scene ${data.sceneName}, seed`] : ['Seed']), ` ${scene.seed}, ε = ${number(data.epsilon, { maximumFractionDigits: 4 })}. Made by `, element('code', {}, data.command ?? 'lab simulate'));
     document.getElementById('version').textContent = Chart.version;

@@ -1,9 +1,9 @@
-// Package report makes a page of a simulation: what each strategy makes of each fleet, in charts and a table. The page is
-// one file that needs no network to be read.
+// Package report writes the results of a simulation as an HTML page with charts and a table. The page is one file, and loads
+// nothing from the network.
 package report
 
 import (
-	_ "embed" // for what the page is made of
+	_ "embed" // for the parts of the page
 	"encoding/json"
 	"fmt"
 	"html/template"
@@ -18,7 +18,7 @@ var (
 	style template.CSS
 	//go:embed page.js
 	script template.JS
-	// library is Chart.js; chartjs/README.md says which.
+	// library is Chart.js in the version that chartjs/README.md names.
 	//go:embed chartjs/chart.umd.min.js
 	library template.JS
 	//go:embed chartjs/LICENSE.md
@@ -29,10 +29,10 @@ var (
 	parsed = template.Must(template.New("page").Parse(page))
 )
 
-// Write writes the page of a simulation's output, which goes into it as the JSON that it marshals to. The same output gives
-// the same bytes. It fails when the output has no JSON or w takes no more.
+// Write writes the page for the output of a simulation, which it embeds as JSON. The same output gives the same bytes. It
+// fails when the output cannot be marshalled, or on an error of w.
 func Write(w io.Writer, data any) error {
-	// Marshalled here, because the template would only leave a comment in the page when that fails.
+	// Marshalled here, because the template would hide an error in a comment of the page.
 	marshalled, err := json.Marshal(data)
 	if err != nil {
 		return fmt.Errorf("report: %w", err)

@@ -20,13 +20,13 @@ import (
 
 type object = map[string]any
 
-// result is what a simulation says of one strategy and fleet.
+// result is the result of one strategy and fleet.
 func result(popularity, strategy string, readers int) object {
 	part := 1 / float64(readers)
 	spread := object{"min": part, "mean": part, "max": part}
 	return object{
 		"popularity": popularity, "strategy": strategy, "readers": readers, "share": spread, "messageShare": spread, "copiesPerComment": 1.0,
-		"closedForm": nil, "messagesIn": spread, "deliveriesOut": spread, "hottest": 1.1, "hottestDeliveries": nil, "redisDeliveries": 0.0,
+		"closedForm": nil, "messagesIn": spread, "deliveriesOut": spread, "busiest": 1.1, "busiestDeliveries": nil, "redisDeliveries": 0.0,
 		"ofRedisLimit": nil, "movedWhenAdded": 0.0, "movedWhenLost": part,
 	}
 }
@@ -47,7 +47,7 @@ func write(t *testing.T, data any) string {
 
 var island = regexp.MustCompile(`(?s)<script type="application/json" id="data">(.*?)</script>`)
 
-// in is the data that a browser finds in a page.
+// in returns the data that a browser finds in a page.
 func in(t *testing.T, page string) string {
 	t.Helper()
 	found := island.FindAllStringSubmatch(page, -1)
@@ -126,7 +126,7 @@ func TestAPageThatCannotBeWrittenIsAnError(t *testing.T) {
 	assert.EqualError(t, report.Write(full{}, output()), "no space left on device")
 }
 
-// The library is what chartjs/README.md says, and the page has it whole, with the licences that it has to come with.
+// The library is the one in chartjs/README.md, and the page has all of it, with the licences that must accompany it.
 func TestTheLibraryIsTheOneThatIsNamed(t *testing.T) {
 	read := func(name string) string {
 		content, err := os.ReadFile("chartjs/" + name)
