@@ -23,7 +23,7 @@ type registry struct {
 }
 
 func newRegistry(readers []string, options Options) Strategy {
-	r := &registry{names: readers, readers: make(map[string]Reader, len(readers)), table: options.Table, leastLoaded: options.LeastLoaded}
+	r := &registry{names: readers, readers: map[string]Reader{}, table: options.Table, leastLoaded: options.LeastLoaded}
 	for i, name := range readers {
 		r.readers[name] = Reader(i)
 	}

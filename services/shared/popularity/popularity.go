@@ -1,4 +1,4 @@
-// Package popularity spreads viewers over videos the way audiences do.
+// Package popularity divides viewers among videos as real audiences do.
 package popularity
 
 import (
@@ -9,29 +9,29 @@ import (
 	"slices"
 )
 
-// Distribution names a shape of popularity.
+// Distribution is the name of a distribution of viewers over videos.
 type Distribution string
 
 const (
-	// Uniform gives every video the same number of viewers, give or take one.
+	// Uniform gives all videos the same number of viewers, within one.
 	Uniform Distribution = "uniform"
-	// ThreeTier has few stars and a long tail: beyond the one viewer that each video has, 1 % of the videos have 50 % of the
-	// viewers, 9 % have 30 %, 90 % have 20 %.
+	// ThreeTier has few stars and a long tail. Apart from one viewer for each video, 1 % of the videos have 50 % of the viewers,
+	// 9 % have 30 %, and 90 % have 20 %.
 	ThreeTier Distribution = "three-tier"
-	// Zipf makes a video's audience inversely proportional to a power of its rank (Zipf's law). The exponent is the one by which
-	// the first video has CelebrityShare of all viewers: 0.91 for 90,000 videos. With so few videos that an even part is
-	// more than that, it is 1.
+	// Zipf makes a video's audience inversely proportional to a power of its rank (Zipf's law). The exponent is fitted so that the
+	// first video has CelebrityShare of all viewers: 0.91 for 90,000 videos. Where the videos are so few that an even part
+	// exceeds CelebrityShare, it is 1.
 	Zipf Distribution = "zipf"
 )
 
-// CelebrityShare is the part of all viewers that watches the most popular video of Zipf.
+// CelebrityShare is the part of all viewers that watch the most popular video of Zipf.
 const CelebrityShare = 0.05
 
 // Distributions lists the distributions in the order in which they are compared.
 var Distributions = []Distribution{Uniform, ThreeTier, Zipf}
 
-// Audiences returns how many of the viewers watch each video. Every video has at least one, and they sum to viewers. It
-// fails when there are fewer viewers than videos, no video at all, or no such distribution.
+// Audiences returns the number of viewers of each video. Each is at least 1, and their sum is viewers. It fails for fewer
+// viewers than videos, for no videos, and for an unknown distribution.
 func Audiences(distribution Distribution, videos, viewers int) ([]int, error) {
 	if videos < 1 {
 		return nil, fmt.Errorf("videos must be at least 1, not %d", videos)
@@ -75,9 +75,9 @@ func weights(distribution Distribution, videos, viewers int) ([]float64, error) 
 	return weights, nil
 }
 
-// Exponent is that of Zipf for so many videos and viewers, found by bisection.
+// Exponent returns the exponent of Zipf for these numbers of videos and viewers. It is found by bisection.
 func Exponent(videos, viewers int) float64 {
-	// Beyond the one viewer that each video has, this part of the rest makes the first video CelebrityShare of all.
+	// With one viewer on each video, the first needs the part wanted of the rest to have CelebrityShare of all.
 	rest := float64(viewers - videos)
 	wanted := (CelebrityShare*float64(viewers) - 1) / rest
 	if rest == 0 || wanted <= 1/float64(videos) {
@@ -98,7 +98,7 @@ func Exponent(videos, viewers int) float64 {
 	return low
 }
 
-// apportion divides viewers by the largest remainder (Hamilton's method), after one for each video.
+// apportion gives each video one viewer, and divides the rest by the largest remainder (Hamilton's method).
 func apportion(weights []float64, viewers int) []int {
 	total := 0.0
 	for _, weight := range weights {
@@ -124,8 +124,8 @@ func apportion(weights []float64, viewers int) []int {
 	return audiences
 }
 
-// Assign returns the video that each viewer watches, as an index into audiences. The first viewers take one video each in
-// turn, the others come in random order.
+// Assign returns the video of each viewer, as an index into audiences. The first viewers take one video each in turn; the
+// others follow in random order.
 func Assign(audiences []int, random *rand.Rand) []int {
 	var videos, others []int
 	for video, audience := range audiences {
