@@ -34,6 +34,7 @@ report: ## Check in headless Chromium that the simulation's report opens without
 
 .PHONY: test
 test: prepare ## Test everything with the race detector, against the embedded Redis and a real one.
+	@command -v node >/dev/null || echo "node is not in the PATH: the JavaScript of the documentation is not tested"
 	go test -race -timeout 10m $(TESTED)
 
 .PHONY: build
