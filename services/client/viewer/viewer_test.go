@@ -19,6 +19,7 @@ import (
 	"github.com/livecomments/livecomments/services/client/ledger"
 	"github.com/livecomments/livecomments/services/client/viewer"
 	"github.com/livecomments/livecomments/services/shared/comment"
+	"github.com/livecomments/livecomments/services/shared/port"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -191,8 +192,9 @@ func TestAfterAGapAViewerGoesOnWhereTheReaderDid(t *testing.T) {
 }
 
 func TestAViewerGoesElsewhereWhenAReaderIsDown(t *testing.T) {
-	down := httptest.NewServer(http.NotFoundHandler())
-	down.Close()
+	down, err := port.Reserve()
+	require.NoError(t, err)
+	defer down.Release()
 	up := newScripted(t, script{status: 200, body: connected, hold: true})
-	watch(t, func(v *viewer.Viewer, _ ledger.Counts) bool { return v.Connected() && v.Reader() == "r" }, ledger.New(), down.URL, up.URL)
+	watch(t, func(v *viewer.Viewer, _ ledger.Counts) bool { return v.Connected() && v.Reader() == "r" }, ledger.New(), "http://"+down.Address(), up.URL)
 }
