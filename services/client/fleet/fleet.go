@@ -46,7 +46,7 @@ type Config struct {
 }
 
 const (
-	// individual is up to how many viewers each reports for itself; more report as one fleet.
+	// individual is the most viewers that report one by one; more report as one fleet.
 	individual = 20
 	// postsAtOnce bounds the posts under way.
 	postsAtOnce = 256
@@ -107,7 +107,7 @@ func Run(ctx context.Context, cfg Config) error {
 	return f.verdict()
 }
 
-// verdict is why the run does not show that comments reach everybody.
+// verdict is why the run does not show that all comments arrived; nil where it does.
 func (f *fleet) verdict() error {
 	total := f.total()
 	if total.CommentsConsumed == 0 && f.cfg.CommentsPerMinute > 0 {
@@ -117,7 +117,7 @@ func (f *fleet) verdict() error {
 	return total.Err()
 }
 
-// run lets the viewers watch and post until ctx ends, and reports meanwhile, and once more when they have left.
+// run lets the viewers watch and post until ctx ends. It reports all the time, and a last time when they have disconnected.
 func (f *fleet) run(ctx context.Context) {
 	conclude := task.Start(ctx, func(ctx context.Context) {
 		reports.Run(ctx, f.cfg.Reports, f.log, f.report)
@@ -155,7 +155,7 @@ func newFleet(cfg Config, srv *server.Server, videos []int) *fleet {
 // viewerName is the id under which a viewer of a small fleet reports.
 func viewerName(instance string, number int) string { return fmt.Sprintf("%s-%d", instance, number) }
 
-// watch connects the viewers, spread over time, and returns when ctx has ended and all have left.
+// watch connects the viewers at CONNECT_RATE, and returns when ctx has ended and all have disconnected.
 func (f *fleet) watch(ctx context.Context) {
 	var watching sync.WaitGroup
 	defer watching.Wait()
@@ -184,8 +184,8 @@ func (f *fleet) check(ctx context.Context) {
 	}
 }
 
-// post has connected viewers, chosen at random, post at exponentially distributed intervals, so that each posts as a
-// Poisson process, until ctx ends and all posts are answered.
+// post has connected viewers, chosen at random, post at exponentially distributed intervals, which makes each viewer's posts a
+// Poisson process. It returns when ctx has ended and all posts are answered.
 func (f *fleet) post(ctx context.Context) {
 	perSecond := f.cfg.CommentsPerMinute / 60 * float64(len(f.viewers))
 	if perSecond == 0 {
@@ -194,7 +194,7 @@ func (f *fleet) post(ctx context.Context) {
 	}
 	var posting sync.WaitGroup
 	defer posting.Wait()
-	places := make(chan struct{}, postsAtOnce)
+	slots := make(chan struct{}, postsAtOnce)
 	due := time.Now()
 	for {
 		due = due.Add(time.Duration(rand.ExpFloat64() / perSecond * float64(time.Second)))
@@ -210,10 +210,10 @@ func (f *fleet) post(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case places <- struct{}{}:
+		case slots <- struct{}{}:
 		}
 		posting.Go(func() {
-			defer func() { <-places }()
+			defer func() { <-slots }()
 			if err := f.send(context.WithoutCancel(ctx), m); err != nil {
 				m.failed.Add(1)
 				f.log.Debug("a post failed", zap.String("client", m.name), zap.Error(err))
@@ -222,12 +222,12 @@ func (f *fleet) post(ctx context.Context) {
 	}
 }
 
-var remarks = []string{"what a save!", "hello from the back row", "did you see that?", "again, again!", "first time here, love it", "no way 😂", "goal!!!", "the sound is great today"}
+var texts = []string{"what a save!", "hello from the back row", "did you see that?", "again, again!", "first time here, love it", "no way 😂", "goal!!!", "the sound is great today"}
 
 func (f *fleet) send(ctx context.Context, m *member) error {
 	ctx, cancel := context.WithTimeout(ctx, ledger.PostTimeout)
 	defer cancel()
-	text := fmt.Sprintf("%s (%d)", remarks[rand.IntN(len(remarks))], m.generated.Load()+1)
+	text := fmt.Sprintf("%s (%d)", texts[rand.IntN(len(texts))], m.generated.Load()+1)
 	body, err := json.Marshal(map[string]string{"userid": m.UserID, "videoid": m.VideoID, "comment": text})
 	if err != nil {
 		return err
@@ -259,7 +259,7 @@ func (f *fleet) send(ctx context.Context, m *member) error {
 	return nil
 }
 
-// settle waits until nothing is on its way, or SETTLE_TIMEOUT.
+// settle waits until every comment has arrived, or for SETTLE_TIMEOUT.
 func (f *fleet) settle() {
 	deadline := time.Now().Add(f.cfg.SettleTimeout)
 	for time.Now().Before(deadline) && f.ledger.Due() > 0 {

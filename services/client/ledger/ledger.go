@@ -1,5 +1,5 @@
-// Package ledger holds simulated viewers to account: what was posted and answered 201 on one side, what arrived at each
-// viewer on the other.
+// Package ledger checks what simulated viewers get: it compares the comments that were answered 201 with those that arrived at
+// each viewer.
 //
 // Every comment on a viewer's video whose id comes after the position at which its stream began must arrive, once, and
 // in the order of the ids. A comment is missing when a later one has arrived and it has not; until then it is pending.
@@ -17,28 +17,28 @@ import (
 	"github.com/livecomments/livecomments/services/shared/reports"
 )
 
-// PostTimeout bounds how long the answer to a post may take. Comments younger than it are not judged, because the
-// ledger may not have heard of one before them yet.
+// PostTimeout bounds how long the answer to a post may take. Comments younger than it are not judged, because an earlier one
+// may still be unanswered.
 const PostTimeout = 5 * time.Second
 
 const (
 	settle       = PostTimeout + time.Second
 	settleMillis = uint64(settle / time.Millisecond)
-	// patience is how long a comment may be on its way before it counts as pending.
-	patience = time.Second
-	// remembered is how many judged arrivals a viewer keeps at the least, to know duplicates by.
-	remembered = 64
-	// longest is the upper end of the latency histogram; what takes longer counts as this long.
-	longest = 10 * time.Minute
+	// pendingAfter is how long a comment may be on its way before it counts as pending.
+	pendingAfter = time.Second
+	// keptArrivals is how many judged arrivals a viewer keeps at least, to recognise duplicates.
+	keptArrivals = 64
+	// maxLatency is the upper end of the latency histogram; what takes longer counts as this long.
+	maxLatency = 10 * time.Minute
 )
 
-// Ledger is the account of all viewers in one process. It is safe for concurrent use.
+// Ledger has the posts and arrivals of all viewers in one process. It is safe for concurrent use.
 type Ledger struct {
-	mu      sync.Mutex
-	videos  map[string]*video
-	latency *hdrhistogram.Histogram // microseconds
-	newest  comment.ID
-	heard   time.Time // when newest was noted
+	mu       sync.Mutex
+	videos   map[string]*video
+	latency  *hdrhistogram.Histogram // microseconds
+	newest   comment.ID
+	newestAt time.Time // when newest was noted
 }
 
 // video is guarded by its own mu, as are its logs.
@@ -75,7 +75,7 @@ func (l *Ledger) Posted(videoID string, id comment.ID, sent time.Time) {
 	at, _ := search(v.posts, id)
 	v.posts = slices.Insert(v.posts, at, post{id, sent, now})
 	for _, log := range v.logs {
-		// A reader that claims a position in the future must not get away with leaving out what comes before it.
+		// A reader must not hide a loss by a position that lies in the future.
 		if log.began && sent.After(log.beganAt) && !id.After(log.start) {
 			log.counts.Missing++
 		}
@@ -83,7 +83,7 @@ func (l *Ledger) Posted(videoID string, id comment.ID, sent time.Time) {
 	v.mu.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.heard = now
+	l.newestAt = now
 	if id.After(l.newest) {
 		l.newest = id
 	}
@@ -110,7 +110,7 @@ type arrival struct {
 	at time.Time
 }
 
-// Counts is what a viewer's log comes to.
+// Counts sums up a viewer's log.
 type Counts struct {
 	Consumed uint64
 	reports.Verification
@@ -139,8 +139,8 @@ func (g *Log) Trying() {
 	g.tried = true
 }
 
-// Connected notes the position at which a stream began. Only the first counts: later streams must go on where the one before
-// ended.
+// Connected notes the position at which a stream began. Only the first counts: a later stream must continue where the one
+// before ended.
 func (g *Log) Connected(at comment.ID) {
 	g.video.mu.Lock()
 	defer g.video.mu.Unlock()
@@ -151,7 +151,7 @@ func (g *Log) Connected(at comment.ID) {
 	g.began, g.beganAt, g.start, g.last, g.judged = true, time.Now(), at, at, at
 }
 
-// Corrupt notes an arrival that was no comment on the viewer's video.
+// Corrupt notes an arrival that was not a comment on the viewer's video.
 func (g *Log) Corrupt() {
 	g.video.mu.Lock()
 	defer g.video.mu.Unlock()
@@ -188,7 +188,7 @@ func (g *Log) Arrived(id comment.ID, at time.Time) {
 	g.arrivals = slices.Insert(g.arrivals, where, arrival{id, at})
 }
 
-// Counts is what the log has come to at the last Check.
+// Counts is the counts as of the last Check.
 func (g *Log) Counts() Counts {
 	g.video.mu.Lock()
 	defer g.video.mu.Unlock()
@@ -216,7 +216,7 @@ func (l *Ledger) Check(final bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	horizon := comment.ID{Millis: l.newest.Millis - min(l.newest.Millis, settleMillis)}
-	if final || now.Sub(l.heard) > settle {
+	if final || now.Sub(l.newestAt) > settle {
 		// No answer is outstanding: everything can be judged, other people's comments too.
 		horizon = comment.ID{Millis: math.MaxUint64}
 	}
@@ -234,11 +234,11 @@ func (l *Ledger) Latency() reports.Latency {
 	return summarize(l.latency)
 }
 
-func newHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(1, longest.Microseconds(), 3) }
+func newHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(1, maxLatency.Microseconds(), 3) }
 
 func record(histogram *hdrhistogram.Histogram, latency time.Duration) {
 	// The value is within the histogram's range, so there is no error to handle.
-	_ = histogram.RecordValue(max(1, min(latency, longest).Microseconds()))
+	_ = histogram.RecordValue(max(1, min(latency, maxLatency).Microseconds()))
 }
 
 func summarize(histogram *hdrhistogram.Histogram) reports.Latency {
@@ -267,12 +267,12 @@ func (v *video) check(horizon comment.ID, now time.Time, final bool, observe fun
 	}
 }
 
-func (p post) place() comment.ID    { return p.id }
-func (a arrival) place() comment.ID { return a.id }
+func (p post) key() comment.ID    { return p.id }
+func (a arrival) key() comment.ID { return a.id }
 
-// search finds id in a list that ascends by id: where it is, or would be.
-func search[E interface{ place() comment.ID }](list []E, id comment.ID) (at int, found bool) {
-	return slices.BinarySearchFunc(list, id, func(e E, id comment.ID) int { return e.place().Compare(id) })
+// search finds the index of id in a list that ascends by id, or the index where it would be inserted.
+func search[E interface{ key() comment.ID }](list []E, id comment.ID) (at int, found bool) {
+	return slices.BinarySearchFunc(list, id, func(e E, id comment.ID) int { return e.key().Compare(id) })
 }
 
 func firstAfter(posts []post, id comment.ID) int {
@@ -306,7 +306,7 @@ func (g *Log) check(posts []post, horizon comment.ID, now time.Time, final bool,
 	}
 	g.counts.Pending = 0
 	for _, p := range rest {
-		if p.id.After(g.last) && now.Sub(p.answered) > patience {
+		if p.id.After(g.last) && now.Sub(p.answered) > pendingAfter {
 			g.counts.Pending++
 		}
 	}
@@ -321,10 +321,10 @@ func (g *Log) arrival(id comment.ID) (time.Time, bool) {
 	return g.arrivals[at].at, true
 }
 
-// forget drops arrivals that are judged, but for the last few.
+// forget drops judged arrivals, except the last few.
 func (g *Log) forget() {
 	drop := 0
-	for drop < len(g.arrivals)-remembered && !g.arrivals[drop].id.After(g.judged) {
+	for drop < len(g.arrivals)-keptArrivals && !g.arrivals[drop].id.After(g.judged) {
 		drop++
 	}
 	g.arrivals = slices.Delete(g.arrivals, 0, drop)

@@ -25,10 +25,10 @@ import (
 )
 
 const (
-	// silence is how long a stream may bring nothing, not even a heartbeat, before it counts as dead.
-	silence = 45 * time.Second
-	// firstPause and longestPause bound the time before another attempt, where the reader has not named one.
-	firstPause, longestPause = 250 * time.Millisecond, 5 * time.Second
+	// idleTimeout is how long a stream may bring nothing, not even a heartbeat, before it counts as dead.
+	idleTimeout = 45 * time.Second
+	// minBackoff and maxBackoff bound the time before another attempt, where the reader has not set it.
+	minBackoff, maxBackoff = 250 * time.Millisecond, 5 * time.Second
 )
 
 // Viewer watches one video.
@@ -38,18 +38,18 @@ type Viewer struct {
 	Readers []string
 	HTTP    *http.Client
 	Log     *zap.Logger
-	// Account is where arrivals are noted.
+	// Account records arrivals.
 	Account *ledger.Log
 
 	reader    atomic.Pointer[string]
 	failures  int
 	connected atomic.Bool
 	avoid     string
-	// lastEventID is what a browser would send when it connects again: the last id that any event had.
+	// lastEventID is the last id that any event had, which a browser sends when it reconnects.
 	lastEventID string
 }
 
-// Reader is the instance that the viewer is or was connected to.
+// Reader is the instance that the viewer is or was last connected to.
 func (v *Viewer) Reader() string {
 	if name := v.reader.Load(); name != nil {
 		return *name
@@ -71,7 +71,7 @@ func (v *Viewer) Run(ctx context.Context) {
 	}
 }
 
-// watch is one stream, from its request to its end. It returns how long to wait before the next.
+// watch reads one stream, from its request to its end. It returns how long to wait before the next.
 func (v *Viewer) watch(ctx context.Context) time.Duration {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -86,14 +86,14 @@ func (v *Viewer) watch(ctx context.Context) time.Duration {
 		return v.failed(reader, fmt.Errorf("%s: %s", response.Status, answer), retryAfter(response))
 	}
 	defer v.connected.Store(false)
-	idle := time.AfterFunc(silence, func() { cancel(errors.New("the stream has been silent")) })
+	idle := time.AfterFunc(idleTimeout, func() { cancel(errors.New("the stream has brought nothing")) })
 	defer idle.Stop()
-	body := &watched{response.Body, idle}
+	body := &timedBody{response.Body, idle}
 	for event, err := range sse.Read(body, nil) {
 		if err != nil {
 			return v.failed(reader, err, 0)
 		}
-		pause, ended, err := v.take(event, reader)
+		pause, ended, err := v.handle(event, reader)
 		if err != nil {
 			return v.failed(reader, err, 0)
 		}
@@ -104,7 +104,7 @@ func (v *Viewer) watch(ctx context.Context) time.Duration {
 	return v.failed(reader, errors.New("the stream ended without a word"), 0)
 }
 
-// choose picks a reader at random, but not the one that just failed or asked to be left, if there is another.
+// choose picks a reader at random. It avoids the one that just failed or asked to reconnect, if there is another.
 func (v *Viewer) choose() string {
 	others := slices.DeleteFunc(slices.Clone(v.Readers), func(reader string) bool { return reader == v.avoid })
 	if len(others) == 0 {
@@ -127,8 +127,9 @@ func (v *Viewer) request(ctx context.Context, reader string) (*http.Response, er
 	return v.HTTP.Do(request)
 }
 
-// take handles one event. When the reader ends the stream, ended is set and pause is what it asks for.
-func (v *Viewer) take(event sse.Event, reader string) (pause time.Duration, ended bool, err error) {
+// handle handles one event. When the event announces the stream's end, ended is true and pause is the time that the reader
+// asks for.
+func (v *Viewer) handle(event sse.Event, reader string) (pause time.Duration, ended bool, err error) {
 	if event.LastEventID != "" {
 		v.lastEventID = event.LastEventID
 	}
@@ -145,7 +146,7 @@ func (v *Viewer) take(event sse.Event, reader string) (pause time.Duration, ende
 		return time.Duration(body.RetryMillis) * time.Millisecond, true, nil
 	}
 	if !v.connected.Load() {
-		return 0, false, v.begin(event)
+		return 0, false, v.handleConnected(event)
 	}
 	var body struct{ VideoID string }
 	id, errID := comment.ParseID(event.LastEventID)
@@ -158,13 +159,13 @@ func (v *Viewer) take(event sse.Event, reader string) (pause time.Duration, ende
 	return 0, false, nil
 }
 
-// begin handles a stream's first event.
-func (v *Viewer) begin(event sse.Event) error {
+// handleConnected handles a stream's first event.
+func (v *Viewer) handleConnected(event sse.Event) error {
 	var body struct{ Type, Instance string }
 	if err := json.Unmarshal([]byte(event.Data), &body); err != nil || body.Type != "connected" {
 		return fmt.Errorf("the stream begins with %.100q", event.Data)
 	}
-	// A stream that resumes after a gap may tell its position later; only that of the first is needed.
+	// A stream that resumes after a gap may state its position later. Only the first stream's is needed.
 	position, err := comment.ParseID(v.lastEventID)
 	if err != nil {
 		return fmt.Errorf("connected event: %w", err)
@@ -176,10 +177,12 @@ func (v *Viewer) begin(event sse.Event) error {
 	return nil
 }
 
+// failed logs why a stream ended, and returns how long to wait before the next: at least as long as asked, and longer with
+// every failure in a row.
 func (v *Viewer) failed(reader string, err error, asked time.Duration) time.Duration {
 	v.avoid = reader
 	v.Log.Debug("stream ended", zap.String("user", v.UserID), zap.String("reader", reader), zap.Error(err))
-	pause := min(longestPause, firstPause<<min(v.failures, 10))
+	pause := min(maxBackoff, minBackoff<<min(v.failures, 10))
 	v.failures++
 	pause = max(pause, asked)
 	return pause/2 + rand.N(pause)
@@ -193,16 +196,16 @@ func retryAfter(response *http.Response) time.Duration {
 	return min(time.Minute, time.Duration(seconds)*time.Second)
 }
 
-// watched is a stream's body that puts off the end for silence with every byte.
-type watched struct {
+// timedBody is a stream's body that restarts the idle timer at every read.
+type timedBody struct {
 	io.Reader
 	idle *time.Timer
 }
 
-func (w *watched) Read(p []byte) (int, error) {
-	n, err := w.Reader.Read(p)
+func (b *timedBody) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
 	if n > 0 {
-		w.idle.Reset(silence)
+		b.idle.Reset(idleTimeout)
 	}
 	return n, err
 }

@@ -24,7 +24,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// scripted is a reader that answers each stream with the next of its scripts, and the last one for ever.
+// scripted is a reader that answers each request with the next of its scripts, and repeats the last.
 type scripted struct {
 	*httptest.Server
 	mu      sync.Mutex
