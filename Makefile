@@ -76,9 +76,9 @@ fuzz: ## Fuzz the parsers for half a minute each.
 	go test -run '^$$' -fuzz FuzzParseID -fuzztime 30s ./services/shared/comment
 	go test -run '^$$' -fuzz FuzzEscapeLineBreaks -fuzztime 30s ./services/shared/comment
 
-.PHONY: readme
-readme: ## Write the configuration tables of the README from the services' settings.
-	go run ./services/lab settings --write README.md
+.PHONY: settings
+settings: ## Write the tables of docs/configuration.md from the services' settings.
+	go run ./services/lab settings --write docs/configuration.md
 
 .PHONY: chart
 chart: $(BIN)/helm $(BIN)/helm-docs ## Check the chart: lint, rendered under several Kubernetes versions, alerts, README.

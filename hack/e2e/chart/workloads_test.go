@@ -201,7 +201,7 @@ func TestPodsSpreadOverZonesAndNodesUnlessToldOtherwise(t *testing.T) {
 	assert.Equal(t, []string{"rack"}, spread(own, "comment"))
 }
 
-// tables are those of the repository's README, by service.
+// tables are those of docs/configuration.md, by service.
 var tables = map[string][]string{
 	"comment":    {"Every service", "Comment API, reader and client: where they report", "Comment API, reader and Statistics API: Redis", "Comment API"},
 	"reader":     {"Every service", "Comment API, reader and client: where they report", "Comment API, reader and Statistics API: Redis", "Reader"},
@@ -213,11 +213,11 @@ var tables = map[string][]string{
 // settings are the variables that a service has.
 func settings(t *testing.T, service string) []string {
 	t.Helper()
-	readme, err := os.ReadFile("../../../README.md")
+	page, err := os.ReadFile("../../../docs/configuration.md")
 	require.NoError(t, err)
 	var names []string
 	for _, title := range tables[service] {
-		_, after, found := strings.Cut(string(readme), "\n**"+title+"**\n")
+		_, after, found := strings.Cut(string(page), "\n**"+title+"**\n")
 		require.True(t, found, title)
 		table, _, _ := strings.Cut(after, "\n**")
 		for _, row := range regexp.MustCompile("(?m)^\\| `([A-Z_]+)` \\|").FindAllStringSubmatch(table, -1) {

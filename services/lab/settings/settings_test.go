@@ -12,15 +12,15 @@ import (
 	"github.com/livecomments/livecomments/services/lab/settings"
 )
 
-func TestTheREADMEListsTheSettingsAsTheyAre(t *testing.T) {
+func TestTheDocumentationListsTheSettingsAsTheyAre(t *testing.T) {
 	tables, err := settings.Tables()
 	require.NoError(t, err)
 	for _, name := range []string{"PORT", "INSTANCE_ID", "REDIS_URL", "REDIS_HOST", "STATISTICS_API_URL", "COMMENT_API_URL", "READER_API_URLS"} {
 		assert.Contains(t, string(tables), "| `"+name+"` |")
 	}
-	readme, err := os.ReadFile("../../../README.md")
+	page, err := os.ReadFile("../../../docs/configuration.md")
 	require.NoError(t, err)
-	assert.True(t, strings.Contains(string(readme), string(tables)), "`make readme` brings it up to date") //nolint:testifylint // the whole file would be printed
+	assert.True(t, strings.Contains(string(page), string(tables)), "`make settings` brings docs/configuration.md up to date") //nolint:testifylint // the whole file would be printed
 }
 
 func TestOnlyWhatStandsBetweenTheMarksIsReplaced(t *testing.T) {
