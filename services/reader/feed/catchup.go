@@ -107,17 +107,24 @@ func (f *Feed) merge(batch []behind, pages []broker.Page) {
 }
 
 func (f *Feed) mergeOne(b behind, page broker.Page) {
+	b.topic.mu.Lock()
+	missed := f.mergeLocked(b, page)
+	b.topic.mu.Unlock()
+	if missed {
+		f.missed(b.topic)
+	}
+}
+
+// mergeLocked merges a page, and reports whether it has what a check suspected to be missing. The caller holds the topic's mu.
+func (f *Feed) mergeLocked(b behind, page broker.Page) (missed bool) {
 	t := b.topic
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	if !b.current() {
-		return
+		return false
 	}
 	outcome := t.merge(page, fanout.Limits{Frames: f.cfg.BufferFrames, Age: f.cfg.BufferAge})
 	f.metrics.total.Add(uint64(t.filled)) //nolint:gosec // a count
-	if t.suspected && t.filled > 0 {
+	if missed = t.suspected && t.filled > 0; missed {
 		t.suspected = false
-		f.missed(t)
 	}
 	t.filled = 0
 	switch outcome {
@@ -127,4 +134,5 @@ func (f *Feed) mergeOne(b behind, page broker.Page) {
 	case readLater:
 		f.enqueueAfter(t.pause(), b)
 	}
+	return missed
 }
