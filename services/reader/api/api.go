@@ -141,12 +141,12 @@ func (a *api) connect(c *gin.Context, viewer request) {
 		server.Fail(c, http.StatusBadRequest, "%s", err)
 		return
 	}
-	place, leave, err := a.join(c.Request.Context(), viewer.VideoID, position)
+	cursor, leave, err := a.join(c.Request.Context(), viewer.VideoID, position)
 	if err != nil {
 		a.refuse(c, err)
 		return
 	}
-	a.stream(c, viewer, position, place, leave)
+	a.stream(c, viewer, position, cursor, leave)
 }
 
 // refusal is why a viewer is answered 503. Its reason is that of the metric.
@@ -163,20 +163,20 @@ var (
 var refusals = []*refusal{errFull, errDraining, errRedis}
 
 // join adds a viewer to its video. The error is a refusal, or that of ctx.
-func (a *api) join(ctx context.Context, video string, position feed.Position) (place fanout.Place, leave func(), err error) {
+func (a *api) join(ctx context.Context, video string, position feed.Position) (cursor fanout.Cursor, leave func(), err error) {
 	release, err := a.admit()
 	if err != nil {
-		return place, nil, err
+		return cursor, nil, err
 	}
-	place, exit, err := a.feed.Join(ctx, video, position)
+	cursor, exit, err := a.feed.Join(ctx, video, position)
 	if err != nil {
 		release()
 		if errors.Is(err, feed.ErrUnavailable) {
 			err = errRedis
 		}
-		return place, nil, err
+		return cursor, nil, err
 	}
-	return place, func() { exit(); release() }, nil
+	return cursor, func() { exit(); release() }, nil
 }
 
 // admit counts a viewer, unless there is no room for it.

@@ -15,22 +15,22 @@ import (
 )
 
 // stream takes the connection from the HTTP server and hands it to the engine. leave is called when the stream has ended.
-func (a *api) stream(c *gin.Context, viewer request, position feed.Position, place fanout.Place, leave func()) {
-	opening := a.opening(c, viewer, position, place)
+func (a *api) stream(c *gin.Context, viewer request, position feed.Position, cursor fanout.Cursor, leave func()) {
+	opening := a.opening(c, viewer, position, cursor)
 	connection, _, err := c.Writer.Hijack()
 	if err != nil {
 		leave()
 		server.Fail(c, http.StatusHTTPVersionNotSupported, "an event stream needs HTTP/1.1: %s", err)
 		return
 	}
-	a.engine.Serve(connection, place, opening, func(reason fanout.Reason) {
+	a.engine.Serve(connection, cursor, opening, func(reason fanout.Reason) {
 		leave()
 		a.metrics.ended[reason].Inc()
 	})
 }
 
 // opening is the head of the answer, and the connected event with the position from which on nothing is left out.
-func (a *api) opening(c *gin.Context, viewer request, position feed.Position, place fanout.Place) fanout.Opening {
+func (a *api) opening(c *gin.Context, viewer request, position feed.Position, cursor fanout.Cursor) fanout.Opening {
 	opening := fanout.Opening{Chunked: c.Request.ProtoAtLeast(1, 1)}
 	header := c.Writer.Header()
 	header.Set("Content-Type", "text/event-stream")
@@ -50,13 +50,13 @@ func (a *api) opening(c *gin.Context, viewer request, position feed.Position, pl
 
 	var at *comment.ID
 	switch {
-	case position.After != nil && !place.Gap:
+	case position.After != nil && !cursor.Gap:
 		at = position.After
-	case !place.Replay: // else the first of them tells the position
-		at = &place.At
+	case !cursor.Replay: // else the first of them tells the position
+		at = &cursor.At
 	}
 	opening.Events = append(opening.Events, event.Connected(viewer.UserID, viewer.VideoID, a.instance, at, a.retry()))
-	if place.Gap {
+	if cursor.Gap {
 		opening.Events = append(opening.Events, event.Gap(viewer.VideoID, at))
 	}
 	return opening

@@ -35,49 +35,49 @@ func (w *writer) deadline(s *stream) time.Duration {
 	if s.look > 0 && (s.waiting || s.look < at) {
 		at = s.look
 	}
-	if s.ends > 0 && !s.ending {
-		at = min(at, s.ends)
+	if s.endAt > 0 && !s.closing {
+		at = min(at, s.endAt)
 	}
 	return at
 }
 
 // schedule sees to it that an alarm rings at the deadline of s, or before.
 func (w *writer) schedule(s *stream) {
-	if at := w.deadline(s); !s.closed && (s.due == 0 || at < s.due) {
-		s.due = at
+	if at := w.deadline(s); !s.closed && (s.alarmAt == 0 || at < s.alarmAt) {
+		s.alarmAt = at
 		heap.Push(&w.alarms, alarm{at, s})
 	}
 }
 
-// quiet is the time until the next alarm.
-func (w *writer) quiet() time.Duration {
+// untilNextAlarm is the time until the next alarm.
+func (w *writer) untilNextAlarm() time.Duration {
 	if len(w.alarms) == 0 {
 		return time.Hour
 	}
 	return max(0, w.alarms[0].at-w.engine.now())
 }
 
-// ring does what has come due.
-func (w *writer) ring() {
+// fireAlarms does what has come due.
+func (w *writer) fireAlarms() {
 	for range turn {
 		if len(w.alarms) == 0 || w.alarms[0].at > w.now {
 			return
 		}
 		alarm := heap.Pop(&w.alarms).(alarm) //nolint:forcetypeassert // nothing else is in it
-		if s := alarm.stream; !s.closed && alarm.at == s.due {
-			s.due = 0
-			w.attend(s)
+		if s := alarm.stream; !s.closed && alarm.at == s.alarmAt {
+			s.alarmAt = 0
+			w.fire(s)
 			w.schedule(s)
 		}
 	}
 }
 
-// attend does what is due for s.
-func (w *writer) attend(s *stream) {
+// fire does what is due for s.
+func (w *writer) fire(s *stream) {
 	switch {
 	case s.look > 0 && w.now >= s.look:
 		w.inspect(s)
-	case s.ends > 0 && w.now >= s.ends && !s.ending:
+	case s.endAt > 0 && w.now >= s.endAt && !s.closing:
 		w.askToReconnect(s)
 	case !s.waiting && w.now >= s.wrote+w.engine.options.Heartbeat:
 		s.rest = s.encode(event.Heartbeat)
@@ -85,8 +85,8 @@ func (w *writer) attend(s *stream) {
 	}
 }
 
-// expect has s looked at, if it is not going to be.
-func (w *writer) expect(s *stream) {
+// scheduleInspection has s looked at, if it is not going to be.
+func (w *writer) scheduleInspection(s *stream) {
 	if s.look == 0 {
 		s.since, s.look = 0, w.now+w.engine.options.WriteTimeout/2
 		w.schedule(s)
@@ -126,7 +126,7 @@ func (w *writer) askToReconnect(s *stream) {
 	if s.closed {
 		return
 	}
-	s.ending = true
+	s.closing = true
 	s.rest = slices.Concat(s.rest, s.encode(event.Reconnect(string(s.reason), w.engine.options.Retry())))
 	if s.chunked {
 		s.rest = append(s.rest, lastChunk...)

@@ -12,8 +12,8 @@ func (nowhere) silence() time.Duration      { return 0 }
 func (nowhere) close(bool)                  {}
 
 // ServeNowhere adds a stream whose viewer takes everything at no cost.
-func (e *Engine) ServeNowhere(place Place) {
-	e.serve(e.writerOf(place.topic), nowhere{}, place, Opening{Head: []byte("hello")}, func(Reason) {})
+func (e *Engine) ServeNowhere(cursor Cursor) {
+	e.serve(e.writerOf(cursor.topic), nowhere{}, cursor, Opening{Head: []byte("hello")}, func(Reason) {})
 }
 
 // unpolled is a poller that never signals.

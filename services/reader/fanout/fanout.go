@@ -123,17 +123,17 @@ type Opening struct {
 	Chunked bool
 }
 
-// Serve makes connection a stream that starts with opening and goes on from place. The connection is the engine's from now
+// Serve makes connection a stream that starts with opening and goes on from cursor. The connection is the engine's from now
 // on. When the stream has ended, ended is called, by a writer, which must not be kept waiting.
-func (e *Engine) Serve(connection net.Conn, place Place, opening Opening, ended func(Reason)) {
-	w := e.writerOf(place.topic)
-	e.serve(w, newSocket(connection, w), place, opening, ended)
+func (e *Engine) Serve(connection net.Conn, cursor Cursor, opening Opening, ended func(Reason)) {
+	w := e.writerOf(cursor.topic)
+	e.serve(w, newSocket(connection, w), cursor, opening, ended)
 }
 
-func (e *Engine) serve(w *writer, socket socket, place Place, opening Opening, ended func(Reason)) {
+func (e *Engine) serve(w *writer, socket socket, cursor Cursor, opening Opening, ended func(Reason)) {
 	e.open.Add(1)
 	s := &stream{
-		topic: place.topic, cursor: place.At, epoch: place.epoch, gap: place.Gap, chunked: opening.Chunked, socket: socket, ended: ended,
+		topic: cursor.topic, cursor: cursor.At, epoch: cursor.epoch, gap: cursor.Gap, chunked: opening.Chunked, socket: socket, onEnd: ended,
 	}
 	s.rest = opening.Head
 	for _, event := range opening.Events {

@@ -89,7 +89,7 @@ type viewer struct {
 	lines *bufio.Reader
 }
 
-func (h *hall) watch(place fanout.Place, opening string) *viewer {
+func (h *hall) watch(cursor fanout.Cursor, opening string) *viewer {
 	h.t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(h.t, err)
@@ -106,7 +106,7 @@ func (h *hall) watch(place fanout.Place, opening string) *viewer {
 	if opening != "" {
 		begin.Events = append(begin.Events, []byte(opening))
 	}
-	h.Serve(h.wrap(far), place, begin, func(reason fanout.Reason) {
+	h.Serve(h.wrap(far), cursor, begin, func(reason fanout.Reason) {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		h.ended[reason]++
@@ -159,11 +159,11 @@ func total(ended map[fanout.Reason]int) (sum int) {
 	return sum
 }
 
-// given is what a viewer gets from a place, at once.
-func given(t *testing.T, place fanout.Place) string {
+// given is what a viewer gets from a cursor, at once.
+func given(t *testing.T, cursor fanout.Cursor) string {
 	t.Helper()
 	h := open(t, defaults)
-	v := h.watch(place, "opening\n")
+	v := h.watch(cursor, "opening\n")
 	require.Equal(t, "opening", v.line())
 	h.Drain()
 	lines, _, found := strings.Cut(v.rest(), "event: reconnect")
@@ -331,9 +331,9 @@ func TestADrainedStreamIsToldToReconnect(t *testing.T) {
 func TestAStreamEndsAfterItsLifetime(t *testing.T) {
 	each(t, func(o *fanout.Options) { o.Lifetime = 50 * time.Millisecond }, func(h *hall) {
 		topic := newTopic(0)
-		place := topic.Newest()
+		cursor := topic.Newest()
 		topic.Publish(frames(1, 1)...)
-		v := h.watch(place, "")
+		v := h.watch(cursor, "")
 		v.expect(1, 1)
 		assert.Contains(h.t, v.rest(), `"reason":"lifetime"`)
 		h.awaitEnded(fanout.Lifetime, 1)
@@ -386,9 +386,9 @@ func TestAfterARewindSmallerIDsAreNew(t *testing.T) {
 func TestComingFasterThanTheyAreTakenFramesGoManyInOneWrite(t *testing.T) {
 	h := open(t, defaults)
 	topic := fanout.NewTopic("v", fanout.Limits{Frames: 10_000, Age: time.Minute}, id(0), nil, false)
-	place := topic.Newest()
+	cursor := topic.Newest()
 	topic.Publish(frames(1, 5_000)...)
-	v := h.watch(place, "")
+	v := h.watch(cursor, "")
 	v.expect(1, 5_000)
 	assert.Less(t, h.Stats().Writes, uint64(50))
 	assert.Equal(t, uint64(5_000), h.Stats().Comments)
@@ -405,13 +405,13 @@ func TestManyViewersComeAndGoWhileFramesAreInFlight(t *testing.T) {
 		for i := range 90 {
 			topic := topics[i%len(topics)]
 			tasks.Go(func() {
-				place := topic.Newest()
-				v := h.watch(place, "")
+				cursor := topic.Newest()
+				v := h.watch(cursor, "")
 				if i%5 == 0 {
 					_ = v.Close()
 					return
 				}
-				for n := place.At.Millis + 1; n <= last; {
+				for n := cursor.At.Millis + 1; n <= last; {
 					if line := v.line(); line != "" && line[0] != ':' {
 						assert.Equal(h.t, fmt.Sprint(n), line)
 						n++

@@ -15,11 +15,11 @@ type stream struct {
 	// cursor is the newest frame of which something was written, in the epoch of the topic that it is of.
 	cursor comment.ID
 	epoch  int32
-	// waiting is for the socket to become writable. ending says that the last event is in rest.
-	waiting, ending, closed bool
-	gap                     bool // the viewer begins with a gap
-	chunked                 bool // its body is
-	socket                  socket
+	// waiting is for the socket to become writable. closing says that the last event is in rest.
+	waiting, closing, closed bool
+	gap                      bool // the viewer begins with a gap
+	chunked                  bool // its body is
+	socket                   socket
 	// rest goes before the frames after the cursor: what is for this viewer only, and what was not taken of a frame.
 	rest  []byte
 	wrote time.Duration // when the kernel last took something, by Engine.now
@@ -31,10 +31,10 @@ type stream struct {
 	token uint64
 	part  *part
 	index int // in part.streams
-	// ends is when the stream is to end for reason; 0 for never. due is the earliest of its alarms.
-	ends, due time.Duration
-	reason    Reason
-	ended     func(Reason)
+	// endAt is when the stream is to end for reason; 0 for never. alarmAt is the earliest of its alarms.
+	endAt, alarmAt time.Duration
+	reason         Reason
+	onEnd          func(Reason)
 }
 
 // encode is an event for s alone.
@@ -95,7 +95,7 @@ func (w *writer) wait(s *stream) {
 	}
 	s.waiting = true
 	w.waiting.Add(1)
-	w.expect(s)
+	w.scheduleInspection(s)
 }
 
 // settle notes that s has all that there is for it.
@@ -104,7 +104,7 @@ func (w *writer) settle(s *stream) {
 		s.waiting = false
 		w.waiting.Add(-1)
 	}
-	if s.ending {
+	if s.closing {
 		w.end(s, s.reason)
 	}
 }
@@ -112,7 +112,7 @@ func (w *writer) settle(s *stream) {
 // load is what there is for s: its rest, and the frames after its cursor.
 func (w *writer) load(s *stream) []byte {
 	t, b := s.topic, &w.batch
-	if s.ending {
+	if s.closing {
 		b.topic = nil
 		b.collect(s.rest, nil, s.chunked)
 		return b.bytes
@@ -120,7 +120,7 @@ func (w *writer) load(s *stream) []byte {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if s.epoch != t.epoch || t.floor.After(s.cursor) {
-		w.fallBehind(s)
+		w.moveAhead(s)
 	}
 	if len(s.rest) == 0 && b.topic == t && b.chunked == s.chunked && b.epoch == t.epoch && b.from == s.cursor && b.head == t.head {
 		return b.bytes
@@ -160,7 +160,7 @@ func (b *batch) collect(rest []byte, frames []Frame, chunked bool) {
 func (w *writer) advance(s *stream, n int) {
 	s.wrote = w.now
 	s.given += uint32(n) //nolint:gosec // modulo 2^32
-	w.expect(s)
+	w.scheduleInspection(s)
 	own := min(n, len(s.rest))
 	if s.rest, n = s.rest[own:], n-own; len(s.rest) == 0 {
 		s.rest = nil // it may be all that holds a long frame
@@ -183,8 +183,8 @@ func (w *writer) advance(s *stream, n int) {
 	w.count(comments, gaps)
 }
 
-// fallBehind moves s to the newest frame, or to where its topic began anew, and announces the gap.
-func (w *writer) fallBehind(s *stream) {
+// moveAhead moves s to the newest frame, or to where its topic began anew, and announces the gap.
+func (w *writer) moveAhead(s *stream) {
 	t := s.topic
 	to := t.head
 	if s.epoch != t.epoch && !t.floor.After(t.rewound) {

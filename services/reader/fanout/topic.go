@@ -100,7 +100,7 @@ func (t *Topic) publish(frames []Frame, fill bool) {
 		t.makeRoom(now)
 	}
 	t.trim(now)
-	t.rouse()
+	t.wakeWriters()
 }
 
 // makeRoom lets what is kept now stay for the age limit, whatever else comes meanwhile.
@@ -153,7 +153,7 @@ func (t *Topic) Rewind(head comment.ID) {
 	defer t.mu.Unlock()
 	t.epoch++
 	t.frames, t.floor, t.head, t.rewound, t.beginning = nil, head, head, head, false
-	t.rouse()
+	t.wakeWriters()
 }
 
 // Head is the ID of the newest frame.
@@ -163,8 +163,8 @@ func (t *Topic) Head() comment.ID {
 	return t.head
 }
 
-// Place is where a stream begins in its topic.
-type Place struct {
+// Cursor is where a stream begins in its topic.
+type Cursor struct {
 	// At is the ID up to which the viewer has everything, or was told that it is lost.
 	At comment.ID
 	// Replay says that there are frames for the viewer already; Gap, that some before them are lost.
@@ -174,34 +174,34 @@ type Place struct {
 	epoch int32
 }
 
-func (t *Topic) place(at comment.ID) Place {
-	return Place{At: at, Replay: t.head.After(at), topic: t, epoch: t.epoch}
+func (t *Topic) cursor(at comment.ID) Cursor {
+	return Cursor{At: at, Replay: t.head.After(at), topic: t, epoch: t.epoch}
 }
 
-// Newest is the place of a viewer that has seen everything up to the head.
-func (t *Topic) Newest() Place {
+// Newest is the cursor of a viewer that has seen everything up to the head.
+func (t *Topic) Newest() Cursor {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.place(t.head)
+	return t.cursor(t.head)
 }
 
-// After is the place of a viewer that has seen everything up to id. It is not ok where only the history can tell what came
+// After is the cursor of a viewer that has seen everything up to id. It is not ok where only the history can tell what came
 // next. An id that the topic would hold if there had been such a comment is from a history that was lost or has expired:
 // the viewer is told of a gap.
-func (t *Topic) After(id comment.ID) (place Place, ok bool) {
+func (t *Topic) After(id comment.ID) (cursor Cursor, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if _, found := t.find(id); found || id == t.floor || id == t.head {
-		return t.place(id), true
+		return t.cursor(id), true
 	}
 	if id.After(t.head) || t.floor.After(id) && !t.beginning {
-		return Place{}, false
+		return Cursor{}, false
 	}
 	return t.gap(id), true
 }
 
-// gap is the place of a viewer that is told of a gap after id. The caller holds t.mu.
-func (t *Topic) gap(id comment.ID) Place {
+// gap is the cursor of a viewer that is told of a gap after id. The caller holds t.mu.
+func (t *Topic) gap(id comment.ID) Cursor {
 	switch {
 	case t.floor.After(id):
 		id = t.floor
@@ -211,14 +211,14 @@ func (t *Topic) gap(id comment.ID) Place {
 	case id.After(t.head):
 		id = t.head
 	}
-	place := t.place(id)
-	place.Gap = true
-	return place
+	cursor := t.cursor(id)
+	cursor.Gap = true
+	return cursor
 }
 
-// Last is the place of a viewer that wants the last n comments first. It is not ok where the topic holds fewer and the
+// Last is the cursor of a viewer that wants the last n comments first. It is not ok where the topic holds fewer and the
 // history may hold more.
-func (t *Topic) Last(n int) (place Place, ok bool) {
+func (t *Topic) Last(n int) (cursor Cursor, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	from := len(t.frames)
@@ -231,7 +231,7 @@ func (t *Topic) Last(n int) (place Place, ok bool) {
 	if from > 0 {
 		at = t.frames[from-1].ID
 	}
-	return t.place(at), n == 0 || t.beginning
+	return t.cursor(at), n == 0 || t.beginning
 }
 
 // History is what Redis held of a video at one moment: all its comments after Floor.
@@ -272,16 +272,16 @@ func (t *Topic) Extend(epoch int32, history History) {
 	t.makeRoom(now)
 }
 
-// Resume is the place of a viewer that has seen everything up to id by what the history says, with which the topic has been
+// Resume is the cursor of a viewer that has seen everything up to id by what the history says, with which the topic has been
 // extended. complete says that the history has lost nothing after id. A viewer that comes from a reader which is ahead of
 // this one gets nothing twice.
-func (t *Topic) Resume(id comment.ID, complete bool) Place {
+func (t *Topic) Resume(id comment.ID, complete bool) Cursor {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !complete || t.floor.After(id) {
 		return t.gap(id)
 	}
-	return t.place(id)
+	return t.cursor(id)
 }
 
 // after is the frames that are later than id.
@@ -292,21 +292,21 @@ func (t *Topic) after(id comment.ID) []Frame {
 	return t.frames[sort.Search(len(t.frames), func(i int) bool { return t.frames[i].ID.After(id) }):]
 }
 
-// rouse has every writer look at its part of the topic.
-func (t *Topic) rouse() {
+// wakeWriters has every writer look at its part of the topic.
+func (t *Topic) wakeWriters() {
 	for _, p := range t.parts {
 		p.writer.dirty(p)
 	}
 }
 
-// enlist adds a part, which is roused from now on; dismiss takes it out.
-func (t *Topic) enlist(p *part) {
+// addPart adds a part, which is roused from now on; dismiss takes it out.
+func (t *Topic) addPart(p *part) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.parts = append(t.parts, p)
 }
 
-func (t *Topic) dismiss(p *part) {
+func (t *Topic) removePart(p *part) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.parts = slices.DeleteFunc(t.parts, func(other *part) bool { return other == p })

@@ -32,14 +32,14 @@ func newTopic(floor uint64, frames ...fanout.Frame) *fanout.Topic {
 // resumes is what a viewer gets that has seen everything up to after, as far as the topic knows.
 func resumes(t *testing.T, topic *fanout.Topic, after uint64) string {
 	t.Helper()
-	place, ok := topic.After(id(after))
+	cursor, ok := topic.After(id(after))
 	if !ok {
 		return "ask the history"
 	}
-	if place.Gap {
-		return "gap " + given(t, place)
+	if cursor.Gap {
+		return "gap " + given(t, cursor)
 	}
-	return given(t, place)
+	return given(t, cursor)
 }
 
 func TestATopicKnowsFromWhereItCanResume(t *testing.T) {
@@ -67,9 +67,9 @@ func TestAViewerWhoseHistoryWasLostGetsWhatCameSince(t *testing.T) {
 	topic.Rewind(id(50))
 	topic.Publish(frames(51, 52)...)
 	assert.Equal(t, "gap 51 52", func() string { // it comes back with what it saw before the loss
-		place := topic.Resume(id(103), false)
-		require.True(t, place.Gap)
-		return "gap " + given(t, place)
+		cursor := topic.Resume(id(103), false)
+		require.True(t, cursor.Gap)
+		return "gap " + given(t, cursor)
 	}())
 	assert.Equal(t, "52", resumes(t, topic, 51))
 }
@@ -79,15 +79,15 @@ func TestATopicGivesTheLastFramesFirst(t *testing.T) {
 	topic.Publish(fanout.NewGap(id(6), []byte("lost\n")))
 	topic.Publish(frames(7, 8)...)
 	for n, want := range []string{"", "8", "7 8", "5 lost 7 8", "4 5 lost 7 8"} {
-		place, ok := topic.Last(n)
+		cursor, ok := topic.Last(n)
 		require.True(t, ok)
-		assert.Equal(t, want, given(t, place), "the last %d", n)
+		assert.Equal(t, want, given(t, cursor), "the last %d", n)
 	}
 	_, ok := topic.Last(5)
 	assert.False(t, ok, "the history may hold more")
-	place, ok := fanout.NewTopic("v", limits, id(3), frames(4, 5), true).Last(5)
+	cursor, ok := fanout.NewTopic("v", limits, id(3), frames(4, 5), true).Last(5)
 	assert.True(t, ok, "the history holds no more")
-	assert.Equal(t, id(3), place.At)
+	assert.Equal(t, id(3), cursor.At)
 }
 
 func TestOldFramesAreLetGo(t *testing.T) {
@@ -111,10 +111,10 @@ func TestOldFramesAreLetGo(t *testing.T) {
 
 func resumesAfterPublishing(t *testing.T, topic *fanout.Topic, after, next uint64) string {
 	t.Helper()
-	place, ok := topic.After(id(after))
+	cursor, ok := topic.After(id(after))
 	require.True(t, ok)
 	topic.Publish(frames(next, next)...)
-	return given(t, place)
+	return given(t, cursor)
 }
 
 func TestWhatWasMissedIsFilledInWhole(t *testing.T) {
@@ -172,13 +172,13 @@ func TestAViewerResumesByWhatTheHistorySays(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			topic := newTopic(3, frames(4, 8)...)
-			place := topic.Resume(id(test.seen), test.complete)
-			assert.Equal(t, test.gap, place.Gap)
-			assert.Equal(t, test.want, given(t, place))
+			cursor := topic.Resume(id(test.seen), test.complete)
+			assert.Equal(t, test.gap, cursor.Gap)
+			assert.Equal(t, test.want, given(t, cursor))
 		})
 	}
 	topic := newTopic(3, frames(4, 8)...)
-	place := topic.Resume(id(9), true)
+	cursor := topic.Resume(id(9), true)
 	topic.Publish(frames(9, 11)...)
-	assert.Equal(t, "10 11", given(t, place), "it gets nothing twice")
+	assert.Equal(t, "10 11", given(t, cursor), "it gets nothing twice")
 }

@@ -53,12 +53,12 @@ type signal struct {
 type part struct {
 	topic  *Topic
 	writer *writer
-	told   atomic.Bool // it is in the inbox
+	queued atomic.Bool // it is in the inbox
 
 	// The streams stand in a circle. at is the next to be visited, and due how many still are, because frames have come.
-	streams  []*stream
-	at, due  int
-	rotating bool
+	streams       []*stream
+	at, unvisited int
+	rotating      bool
 }
 
 func newWriter(e *Engine) (*writer, error) {
@@ -80,18 +80,18 @@ func (w *writer) join(s *stream) {
 		w.end(s, Drain)
 		return
 	}
-	w.rouse()
+	w.wakeUp()
 }
 
 // dirty says that frames have come for a part.
 func (w *writer) dirty(p *part) {
-	if !p.told.CompareAndSwap(false, true) {
+	if !p.queued.CompareAndSwap(false, true) {
 		return
 	}
 	w.mu.Lock()
 	w.inbox.dirty = append(w.inbox.dirty, p)
 	w.mu.Unlock()
-	w.rouse()
+	w.wakeUp()
 }
 
 // signal says what became of connections.
@@ -99,7 +99,7 @@ func (w *writer) signal(signals ...signal) {
 	w.mu.Lock()
 	w.inbox.signals = append(w.inbox.signals, signals...)
 	w.mu.Unlock()
-	w.rouse()
+	w.wakeUp()
 }
 
 // beginDrain has all streams end, and those that come later too.
@@ -107,10 +107,10 @@ func (w *writer) beginDrain() {
 	w.mu.Lock()
 	w.drain = true
 	w.mu.Unlock()
-	w.rouse()
+	w.wakeUp()
 }
 
-func (w *writer) rouse() {
+func (w *writer) wakeUp() {
 	select {
 	case w.wake <- struct{}{}:
 	default: // it is awake already and will see this too
@@ -124,15 +124,15 @@ func (w *writer) run(ctx context.Context) {
 	defer timer.Stop()
 	for ctx.Err() == nil {
 		w.now = w.engine.now()
-		w.listen()
+		w.takeInbox()
 		w.admit()
-		w.hear()
-		w.ring()
+		w.handleSignals()
+		w.fireAlarms()
 		w.rotate()
 		if len(w.todo.joined)+len(w.todo.signals)+len(w.rotation) > 0 {
 			continue
 		}
-		timer.Reset(w.quiet())
+		timer.Reset(w.untilNextAlarm())
 		select {
 		case <-ctx.Done():
 		case <-w.wake:
@@ -142,8 +142,8 @@ func (w *writer) run(ctx context.Context) {
 	w.stop()
 }
 
-// listen takes in what others have told.
-func (w *writer) listen() {
+// takeInbox takes in what others have told.
+func (w *writer) takeInbox() {
 	w.mu.Lock()
 	w.todo.joined = append(w.todo.joined, w.inbox.joined...)
 	w.todo.signals = append(w.todo.signals, w.inbox.signals...)
@@ -177,7 +177,7 @@ func (w *writer) admit() {
 		w.token++
 		s.token = w.token
 		w.streams[s.token] = s
-		w.enter(s)
+		w.addToPart(s)
 		if s.socket.watch(s.token) != nil {
 			w.end(s, Left)
 			continue
@@ -196,43 +196,43 @@ func (w *writer) admit() {
 	}
 }
 
-// enter makes s one of its part's streams.
-func (w *writer) enter(s *stream) {
+// addToPart makes s one of its part's streams.
+func (w *writer) addToPart(s *stream) {
 	p := w.parts[s.topic]
 	if p == nil {
 		p = &part{topic: s.topic, writer: w}
 		w.parts[s.topic] = p
-		s.topic.enlist(p)
+		s.topic.addPart(p)
 	}
 	s.part, s.index = p, len(p.streams)
 	p.streams = append(p.streams, s)
-	if p.due > 0 {
-		p.due++ // where the circle closes it comes before some that are still to be visited
+	if p.unvisited > 0 {
+		p.unvisited++ // where the circle closes it comes before some that are still to be visited
 	}
 }
 
-// exit takes s out of its part.
-func (w *writer) exit(s *stream) {
+// removeFromPart takes s out of its part.
+func (w *writer) removeFromPart(s *stream) {
 	p := s.part
 	last := len(p.streams) - 1
 	p.streams[s.index] = p.streams[last]
 	p.streams[s.index].index = s.index
 	p.streams[last] = nil
 	p.streams = p.streams[:last]
-	if p.due > 0 {
-		p.due = last // the one that has moved may be taken for visited
+	if p.unvisited > 0 {
+		p.unvisited = last // the one that has moved may be taken for visited
 	}
 	if last == 0 {
 		delete(w.parts, p.topic)
-		p.topic.dismiss(p)
+		p.topic.removePart(p)
 	}
 }
 
 // enqueue gives a part with new frames its place in the rotation.
 func (w *writer) enqueue(p *part) {
-	p.told.Store(false)
-	p.due = len(p.streams)
-	if !p.rotating && p.due > 0 {
+	p.queued.Store(false)
+	p.unvisited = len(p.streams)
+	if !p.rotating && p.unvisited > 0 {
 		p.rotating = true
 		w.rotation = append(w.rotation, p)
 	}
@@ -242,26 +242,26 @@ func (w *writer) enqueue(p *part) {
 func (w *writer) rotate() {
 	for visits := 0; visits < turn && len(w.rotation) > 0; {
 		p := pop(&w.rotation, 1)[0]
-		for share := turn; share > 0 && p.due > 0; share-- {
+		for share := turn; share > 0 && p.unvisited > 0; share-- {
 			if p.at >= len(p.streams) {
 				p.at = 0
 			}
 			s := p.streams[p.at]
 			p.at++
-			p.due--
+			p.unvisited--
 			visits++
 			if !s.waiting {
 				w.visit(s)
 			}
 		}
-		if p.rotating = p.due > 0; p.rotating {
+		if p.rotating = p.unvisited > 0; p.rotating {
 			w.rotation = append(w.rotation, p)
 		}
 	}
 }
 
-// hear acts on signals.
-func (w *writer) hear() {
+// handleSignals acts on signals.
+func (w *writer) handleSignals() {
 	for _, signal := range pop(&w.todo.signals, turn) {
 		s := w.streams[signal.token]
 		switch {
@@ -297,19 +297,19 @@ func (w *writer) end(s *stream, reason Reason) {
 	}
 	if s.part != nil {
 		delete(w.streams, s.token)
-		w.exit(s)
+		w.removeFromPart(s)
 	}
 	s.socket.close(reason == Slow || reason == Lost)
-	s.ended(reason)
+	s.onEnd(reason)
 	w.engine.open.Add(-1)
 	// An alarm may hold it for a while.
-	s.topic, s.part, s.rest, s.socket, s.ended = nil, nil, nil, nil, nil
+	s.topic, s.part, s.rest, s.socket, s.onEnd = nil, nil, nil, nil, nil
 }
 
 // endAfter has s end after at least and up to spread more, unless it ends before that anyway.
 func (w *writer) endAfter(s *stream, reason Reason, least, spread time.Duration) {
-	if at := w.now + least + rand.N(max(spread, 1)); s.ends == 0 || at < s.ends {
-		s.reason, s.ends = reason, at
+	if at := w.now + least + rand.N(max(spread, 1)); s.endAt == 0 || at < s.endAt {
+		s.reason, s.endAt = reason, at
 		w.schedule(s)
 	}
 }
@@ -328,7 +328,7 @@ func (w *writer) stop() {
 	w.mu.Lock()
 	w.stopped = true
 	w.mu.Unlock()
-	w.listen()
+	w.takeInbox()
 	for _, s := range w.todo.joined {
 		w.end(s, Drain)
 	}

@@ -49,7 +49,7 @@ func (f *Feed) check(ctx context.Context) {
 			return
 		case <-time.After(checkGrace):
 		}
-		f.convict(suspects)
+		f.catchUpSuspects(suspects)
 	}
 }
 
@@ -79,8 +79,8 @@ func (f *Feed) suspects(ctx context.Context) (suspects []suspect) {
 	return suspects
 }
 
-// convict has those caught up with that have received nothing since.
-func (f *Feed) convict(suspects []suspect) {
+// catchUpSuspects has those caught up with that have received nothing since.
+func (f *Feed) catchUpSuspects(suspects []suspect) {
 	for _, s := range suspects {
 		s.topic.mu.Lock()
 		if s.topic.state == live && s.topic.head == s.head {

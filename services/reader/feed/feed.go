@@ -91,44 +91,44 @@ type Position struct {
 	Last  int
 }
 
-// Join adds a viewer to a video. When it returns, everything from the position on is certain to come after the place, or is
+// Join adds a viewer to a video. When it returns, everything from the position on is certain to come after the cursor, or is
 // announced there as a gap. leave ends the viewer's part in the video. The error is ErrUnavailable or that of ctx.
-func (f *Feed) Join(ctx context.Context, video string, position Position) (place fanout.Place, leave func(), err error) {
-	t := f.enter(video)
-	if place, err = f.place(ctx, t, position); err != nil {
-		f.leave(t)
-		return place, nil, err
+func (f *Feed) Join(ctx context.Context, video string, position Position) (cursor fanout.Cursor, leave func(), err error) {
+	t := f.addViewer(video)
+	if cursor, err = f.locate(ctx, t, position); err != nil {
+		f.removeViewer(t)
+		return cursor, nil, err
 	}
-	return place, func() { f.leave(t) }, nil
+	return cursor, func() { f.removeViewer(t) }, nil
 }
 
-// place finds a viewer's place in what the topic holds, or else in the history.
-func (f *Feed) place(ctx context.Context, t *topic, position Position) (fanout.Place, error) {
+// locate finds a viewer's locate in what the topic holds, or else in the history.
+func (f *Feed) locate(ctx context.Context, t *topic, position Position) (fanout.Cursor, error) {
 	timeout := time.NewTimer(f.cfg.SubscribeTimeout)
 	defer timeout.Stop()
 	select {
 	case <-t.ready:
 	case <-timeout.C:
-		return fanout.Place{}, ErrUnavailable
+		return fanout.Cursor{}, ErrUnavailable
 	case <-ctx.Done():
-		return fanout.Place{}, ctx.Err()
+		return fanout.Cursor{}, ctx.Err()
 	}
-	if place, ok := held(t, position); ok {
-		return place, nil
+	if cursor, ok := lookUp(t, position); ok {
+		return cursor, nil
 	}
 	return f.replay(ctx, t, position)
 }
 
-// held is the place of a viewer where the topic holds all that it needs.
-func held(t *topic, position Position) (fanout.Place, bool) {
+// lookUp is the cursor of a viewer where the topic holds all that it needs.
+func lookUp(t *topic, position Position) (fanout.Cursor, bool) {
 	if position.After != nil {
-		return t.fanout.After(*position.After)
+		return t.output.After(*position.After)
 	}
-	return t.fanout.Last(position.Last)
+	return t.output.Last(position.Last)
 }
 
-// enter counts a viewer of a video, and subscribes to it for the first.
-func (f *Feed) enter(video string) *topic {
+// addViewer counts a viewer of a video, and subscribes to it for the first.
+func (f *Feed) addViewer(video string) *topic {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	t := f.topics[video]
@@ -143,7 +143,7 @@ func (f *Feed) enter(video string) *topic {
 	return t
 }
 
-func (f *Feed) leave(t *topic) {
+func (f *Feed) removeViewer(t *topic) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if t.viewers.Add(-1) == 0 {
@@ -162,7 +162,7 @@ func (f *Feed) giveUp(t *topic) {
 	f.subscription.Remove(t.video)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.leave()
+	t.giveUp()
 }
 
 // Topics is the exact number of videos that the reader is subscribed to, and the names of up to most of them.
@@ -248,7 +248,7 @@ func (f *Feed) trim(ctx context.Context) {
 		for _, t := range f.all() {
 			select {
 			case <-t.ready:
-				t.fanout.Trim()
+				t.output.Trim()
 			default:
 			}
 		}

@@ -14,37 +14,37 @@ import (
 // replay loads older comments into the topic, shared by everyone who resumes: the viewers of a reader that died come for the
 // same, and all at once. One of them reads the history, from where the one furthest behind needs it; the others wait, and
 // then mostly find their places in what the topic holds.
-func (f *Feed) replay(ctx context.Context, t *topic, position Position) (fanout.Place, error) {
+func (f *Feed) replay(ctx context.Context, t *topic, position Position) (fanout.Cursor, error) {
 	t.want(position)
 	select {
 	case t.replay <- struct{}{}:
 		defer func() { <-t.replay }()
 	case <-ctx.Done():
-		return fanout.Place{}, ctx.Err()
+		return fanout.Cursor{}, ctx.Err()
 	}
-	if place, ok := held(t, position); ok {
-		return place, nil
+	if cursor, ok := lookUp(t, position); ok {
+		return cursor, nil
 	}
 	query := t.replayQuery(position)
-	epoch := t.fanout.Epoch()
+	epoch := t.output.Epoch()
 	pages, err := f.broker.History(ctx, query)
 	if err == nil {
 		err = pages[0].Err
 	}
 	if err != nil {
 		if ctx.Err() != nil {
-			return fanout.Place{}, ctx.Err()
+			return fanout.Cursor{}, ctx.Err()
 		}
 		f.log.Warn("history could not be read", zap.String("video", t.video), zap.Error(err))
-		return fanout.Place{}, ErrUnavailable
+		return fanout.Cursor{}, ErrUnavailable
 	}
 	page := pages[0]
-	t.fanout.Extend(epoch, older(query, page))
+	t.output.Extend(epoch, older(query, page))
 	if position.After == nil {
-		place, _ := t.fanout.Last(position.Last)
-		return place, nil
+		cursor, _ := t.output.Last(position.Last)
+		return cursor, nil
 	}
-	return t.fanout.Resume(*position.After, holds(page, query, *position.After)), nil
+	return t.output.Resume(*position.After, covers(page, query, *position.After)), nil
 }
 
 // older is a page as history for the fanout.Topic.
@@ -56,8 +56,8 @@ func older(query broker.Query, page broker.Page) fanout.History {
 	return history
 }
 
-// holds reports whether everything after id is in the page.
-func holds(page broker.Page, query broker.Query, id comment.ID) bool {
+// covers reports whether everything after id is in the page.
+func covers(page broker.Page, query broker.Query, id comment.ID) bool {
 	if query.After == id {
 		return page.Complete
 	}

@@ -55,7 +55,7 @@ type topic struct {
 	catching *atomic.Int64 // counts the topics that are catching up
 
 	ready  chan struct{} // closed when fanout is set
-	fanout *fanout.Topic
+	output *fanout.Topic
 	replay chan struct{} // holds one token, for who reads the history on behalf of viewers
 
 	mu    sync.Mutex // taken after Feed.mu, and before those of the fanout.Topic and the queue
@@ -81,8 +81,8 @@ func newTopic(video string, most int, catching *atomic.Int64) *topic {
 	return &topic{video: video, most: most, catching: catching, ready: make(chan struct{}), replay: make(chan struct{}, 1)}
 }
 
-// enter changes the state.
-func (t *topic) enter(s state) {
+// setState changes the state.
+func (t *topic) setState(s state) {
 	if s == catchingUp && t.state != catchingUp {
 		t.catching.Add(1)
 	} else if s != catchingUp && t.state == catchingUp {
@@ -93,14 +93,14 @@ func (t *topic) enter(s state) {
 
 // fallBehind has the history read anew; until then what arrives is held back.
 func (t *topic) fallBehind() {
-	t.enter(catchingUp)
+	t.setState(catchingUp)
 	t.generation++
 	t.pending, t.overflowed, t.recovering, t.suspected, t.attempts = nil, false, false, false, 0
 }
 
-// leave notes that the topic is given up.
-func (t *topic) leave() {
-	t.enter(subscribing)
+// giveUp notes that the topic is given up.
+func (t *topic) giveUp() {
+	t.setState(subscribing)
 	t.gone = true
 	t.generation++
 }
@@ -112,26 +112,26 @@ func (t *topic) receive(m broker.Message) (hole bool) {
 	switch t.state {
 	case subscribing: // the history will have it
 	case catchingUp:
-		t.hold(m)
+		t.holdBack(m)
 	case live:
 		switch {
 		case m.Previous == t.head:
-			t.take(m)
+			t.advance(m)
 			if m.Kind == broker.Comment {
 				t.ring.Publish(frame(m))
 			}
 		case t.known(m): // it was in a history that was read while it was on its way
 		default:
 			t.fallBehind()
-			t.hold(m)
+			t.holdBack(m)
 			return true
 		}
 	}
 	return false
 }
 
-// take makes m the head.
-func (t *topic) take(m broker.Message) {
+// advance makes m the head.
+func (t *topic) advance(m broker.Message) {
 	t.head = m.ID
 	if m.Previous.IsZero() {
 		t.first = m.ID
@@ -142,7 +142,7 @@ func (t *topic) known(m broker.Message) bool {
 	return m.ID == t.head || t.ring.Holds(m.ID) || m.Kind != broker.Comment && t.head.After(m.ID)
 }
 
-func (t *topic) hold(m broker.Message) {
+func (t *topic) holdBack(m broker.Message) {
 	if len(t.pending) == t.most {
 		t.pending, t.overflowed = nil, true
 	}
@@ -180,7 +180,7 @@ func (t *topic) merge(page broker.Page, limits fanout.Limits) outcome {
 	case t.ring == nil:
 		t.begin(page, limits)
 	case t.recovering:
-		t.recover(page)
+		t.recoverFrom(page)
 	case page.Complete || page.Expired:
 		t.fill(encode(page.Messages))
 	default:
@@ -200,14 +200,14 @@ func (t *topic) merge(page broker.Page, limits fanout.Limits) outcome {
 		t.overflowed = false
 		return readOn
 	}
-	t.enter(live)
+	t.setState(live)
 	return caughtUp
 }
 
 // begin makes the topic one that viewers can join. What has arrived and is older than the page is of no use.
 func (t *topic) begin(page broker.Page, limits fanout.Limits) {
-	t.fanout = fanout.NewTopic(t.video, limits, floor(page), encode(page.Messages), page.Beginning)
-	t.ring, t.pending = t.fanout, after(t.pending, floor(page))
+	t.output = fanout.NewTopic(t.video, limits, floor(page), encode(page.Messages), page.Beginning)
+	t.ring, t.pending = t.output, after(t.pending, floor(page))
 	close(t.ready)
 }
 
@@ -228,24 +228,24 @@ func floor(page broker.Page) comment.ID {
 	return page.Messages[0].Previous
 }
 
-// recover goes on with a history in which what the topic has last is not, or from which what followed it has been trimmed.
+// recoverFrom goes on with a history in which what the topic has last is not, or from which what followed it has been trimmed.
 // page is all that it holds. What the topic has not passed on is given to the viewers after a gap.
-func (t *topic) recover(page broker.Page) {
+func (t *topic) recoverFrom(page broker.Page) {
 	next := t.unknown(page) // the first that was not passed on
-	place := page.Head
+	last := page.Head // the newest that was passed on, or that is lost
 	switch {
 	case next > 0:
-		place = page.Messages[next-1].ID
+		last = page.Messages[next-1].ID
 	case len(page.Messages) > 0:
-		place = floor(page)
+		last = floor(page)
 	}
 	missed := encode(page.Messages[next:])
 	switch {
-	case place == t.head: // nothing is lost after all
-	case next < len(page.Messages) && place.After(t.head):
-		t.ring.Fill(t.gap(place))
+	case last == t.head: // nothing is lost after all
+	case next < len(page.Messages) && last.After(t.head):
+		t.ring.Fill(t.gap(last))
 	default:
-		t.ring.Rewind(place)
+		t.ring.Rewind(last)
 	}
 	t.fill(missed)
 }
@@ -279,7 +279,7 @@ func (t *topic) mergePending() bool {
 		switch {
 		case m.Previous == t.head:
 			t.ring.Fill(encode(t.pending[i : i+1])...)
-			t.take(m)
+			t.advance(m)
 		case t.known(m):
 		case t.attempts < holeAttempts:
 			t.pending = t.pending[i:]
@@ -291,7 +291,7 @@ func (t *topic) mergePending() bool {
 				t.ring.Rewind(t.head)
 			}
 			t.ring.Fill(encode(t.pending[i : i+1])...)
-			t.take(m)
+			t.advance(m)
 		default: // it comes before what the viewers have, and the history does not know it
 		}
 	}

@@ -185,7 +185,7 @@ func TestAVideoBeginsWithItsLastComments(t *testing.T) {
 			}
 			var given []string
 			for n := range uint64(20) {
-				if topic.fanout.Holds(comment.ID{Millis: n}) {
+				if topic.output.Holds(comment.ID{Millis: n}) {
 					given = append(given, strconv.FormatUint(n, 10))
 				}
 			}
