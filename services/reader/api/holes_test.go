@@ -93,7 +93,7 @@ func poster(t *testing.T, server *brokertest.Redis, change func(*broker.Config))
 
 func asItIs(*broker.Config) {}
 
-func replicating(server, master *brokertest.Redis) []any {
+func replicating(master *brokertest.Redis) []any {
 	host, port, _ := net.SplitHostPort(master.Address)
 	return []any{"REPLICAOF", host, port}
 }
@@ -113,7 +113,7 @@ func TestCommentsThatAResyncHasSwallowedArrive(t *testing.T) {
 	for name, follow := range map[string]bool{"another follows": true, "none follows": false} {
 		t.Run(name, func(t *testing.T) {
 			a, b := brokertest.Real(t), brokertest.Real(t)
-			command(t, b, replicating(b, a)...)
+			command(t, b, replicating(a)...)
 			awaitSynced(t, b)
 			entrance := newDoor(t, a.Address)
 			r := start(t, entrance.redis(), func(cfg *api.Config) { cfg.Feed.CheckInterval = 2 * time.Second })
@@ -127,7 +127,7 @@ func TestCommentsThatAResyncHasSwallowedArrive(t *testing.T) {
 			command(t, a, "SET", "x", "1")
 			other := poster(t, b, asItIs)
 			swallowed := other.posts("v", 2)
-			command(t, a, replicating(a, b)...)
+			command(t, a, replicating(b)...)
 			awaitSynced(t, a)
 			if follow {
 				swallowed = append(swallowed, other.posts("v", 2)...)

@@ -89,8 +89,8 @@ func TestAReaderWithFewDescriptorsTakesFewerViewersAndAnswersEverybody(t *testin
 	for range 60 {
 		coming.Go(func() {
 			response, err := http.Get(s.URL + "/connect?userid=me&videoid=v")
-			if !assert.NoError(t, err) {
-				return
+			if err != nil {
+				return // it is missing from the answers
 			}
 			t.Cleanup(func() { _ = response.Body.Close() })
 			status := response.StatusCode

@@ -355,9 +355,9 @@ func TestWhatIsLeftIsClosedWhenTheEngineStops(t *testing.T) {
 		for _, v := range []*viewer{watching, behind, late} {
 			_, err := v.lines.ReadByte()
 			if h.plain {
-				assert.ErrorIs(h.t, err, io.EOF)
+				require.ErrorIs(h.t, err, io.EOF)
 			} else {
-				assert.ErrorIs(h.t, err, io.ErrUnexpectedEOF, "it is seen to be cut")
+				require.ErrorIs(h.t, err, io.ErrUnexpectedEOF, "it is seen to be cut")
 			}
 		}
 		assert.Zero(h.t, h.Stats().Open)

@@ -232,7 +232,7 @@ func floor(page broker.Page) comment.ID {
 // page is all that it holds. What the topic has not passed on is given to the viewers after a gap.
 func (t *topic) recoverFrom(page broker.Page) {
 	next := t.unknown(page) // the first that was not passed on
-	last := page.Head // the newest that was passed on, or that is lost
+	last := page.Head       // the newest that was passed on, or that is lost
 	switch {
 	case next > 0:
 		last = page.Messages[next-1].ID

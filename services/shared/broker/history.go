@@ -149,7 +149,7 @@ func (b *Broker) Heads(ctx context.Context, videoIDs ...string) ([]comment.ID, e
 			continue
 		}
 		if heads[i], err = comment.ParseID(text); err != nil {
-			return nil, fmt.Errorf("%w: the head of %s: %w", ErrUnavailable, videoIDs[i], err)
+			return nil, fmt.Errorf("%w: the head of a history: %w", ErrUnavailable, err)
 		}
 	}
 	return heads, nil

@@ -22,11 +22,13 @@ func TestAMessageIsReadAsItIsPublishedAndStored(t *testing.T) {
 	}{
 		"a comment": {
 			`1 comment 5-0 4-2 {"comment":"with  two spaces"}`, &whole,
-			map[string]any{"v": "1", "k": "comment", "p": "4-2", "d": whole.Data}, whole,
+			map[string]any{"v": "1", "k": "comment", "p": "4-2", "d": whole.Data},
+			whole,
 		},
 		"a kind of tomorrow": {
 			"1 pinned 5-0 4-2 {}", &Message{Kind: "pinned", ID: five, Previous: four, Data: "{}"},
-			map[string]any{"v": "1", "k": "pinned", "p": "4-2", "d": "{}"}, Message{Kind: "pinned", ID: five, Previous: four, Data: "{}"},
+			map[string]any{"v": "1", "k": "pinned", "p": "4-2", "d": "{}"},
+			Message{Kind: "pinned", ID: five, Previous: four, Data: "{}"},
 		},
 		"without data":      {"1 comment 5-0 4-2 ", &Message{Kind: Comment, ID: five, Previous: four}, map[string]any{"v": "1", "k": "comment", "p": "4-2"}, Message{Kind: Comment, ID: five, Previous: four}},
 		"another version":   {"2 comment 5-0 4-2 {}", nil, map[string]any{"v": "2", "k": "comment", "p": "4-2", "d": "{}"}, Message{ID: five}},

@@ -67,7 +67,7 @@ func (id ID) Previous() ID {
 
 // Time is the Redis server's clock when the comment was stored.
 func (id ID) Time() time.Time {
-	return time.UnixMilli(int64(min(id.Millis, math.MaxInt64))) //nolint:gosec // it fits now
+	return time.UnixMilli(int64(min(id.Millis, math.MaxInt64)))
 }
 
 // IsZero reports whether id is the one before the first comment.
