@@ -121,6 +121,7 @@ func TestViewersAreGivenEverythingOnceOrAreToldOfAGap(t *testing.T) {
 		"a failover has lost the last, and others follow": {[]string{confirmed, "read 0>1 1>2 2>3 3>4 4>8", "read 0>1 1>2 2>3 3>4 4>8", "8>9"}, "<4 8 9", live},
 		"a failover has lost the last":                    {[]string{confirmed, "read 2>3 3>4", "read 2>3 3>4", "4>6"}, "<4 6", live},
 		"a failover to a host whose clock is behind":      {[]string{confirmed, "read 1>2 2>3", "read 1>2 2>3"}, "<3", live},
+
 		"all is lost":                                 {[]string{confirmed, "read", "read", "0>9"}, "<0 9", live},
 		"all is lost, and it begins anew":             {[]string{"0>9 9>10", "read 0>9", "read 0>9", "10>11"}, "<0 9 10 11", live},
 		"all is lost, and the clock is behind":        {[]string{"0>2 2>4", "read 0>2 2>4", "read 0>2 2>4", "4>5"}, "<0 2 4 5", live},
