@@ -173,6 +173,10 @@ livenessProbe:
     secretKeyRef:
       name: {{ .Values.externalRedis.existingSecret | default (printf "%s-external-redis" (include "livecomments.fullname" .)) }}
       key: {{ if .Values.externalRedis.existingSecret }}{{ .Values.externalRedis.existingSecretKey }}{{ else }}redis-url{{ end }}
+{{- with .Values.externalRedis.prefix }}
+- name: REDIS_PREFIX
+  value: {{ . | quote }}
+{{- end }}
 {{- if .Values.externalRedis.tls.caSecret }}
 - name: SSL_CERT_FILE
   value: /etc/redis-ca/ca.crt

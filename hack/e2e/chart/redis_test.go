@@ -93,6 +93,18 @@ func TestARedisElsewhereTakesThePlaceOfTheOneHere(t *testing.T) {
 	}
 }
 
+func TestReleasesThatShareADatabaseHavePrefixes(t *testing.T) {
+	pods := render(t, "redis: {enabled: false}\nexternalRedis: {url: \"redis://shared:6379\", prefix: shop.1}").pods(t)
+	for _, name := range []string{"comment", "reader", "statistics"} {
+		assert.Equal(t, "shop.1", env(t, pods[name])["REDIS_PREFIX"].Value, name)
+	}
+	assert.NotContains(t, env(t, pods["test"]), "REDIS_PREFIX")
+	for _, prefix := range []string{"a/b", "a:b", "*", "{a}"} {
+		_, err := install(load(t), "redis: {enabled: false}\nexternalRedis: {url: \"redis://shared:6379\", prefix: \""+prefix+"\"}")
+		require.ErrorContains(t, err, "prefix", prefix)
+	}
+}
+
 func TestTheConfigurationOfRedisIsWhatTheValuesSay(t *testing.T) {
 	config := func(values string) []string {
 		return strings.Split(strings.TrimSpace(one[corev1.ConfigMap](t, render(t, values), "ConfigMap", "livecomments-redis").Data["redis.conf"]), "\n")

@@ -13,8 +13,8 @@ import (
 // check has many quiet videos, so that nothing is left to do but to check that nothing is missing.
 func check(ctx context.Context, b *bench) (Result, error) {
 	const videos, rounds = 20_000, 4
-	length := rounds * feed.CheckInterval
-	result := Result{Title: fmt.Sprintf("%d quiet videos of one reader, each compared with its history every %s, for %s", videos, feed.CheckInterval, length)}
+	length := rounds * feed.DefaultCheckInterval
+	result := Result{Title: fmt.Sprintf("%d quiet videos of one reader, each compared with its history every %s, for %s", videos, feed.DefaultCheckInterval, length)}
 	s, err := b.newStage(ctx, lingerSetting)
 	if err != nil {
 		return result, err

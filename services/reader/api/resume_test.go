@@ -2,9 +2,11 @@ package api_test
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/assert"
@@ -14,6 +16,30 @@ import (
 	"github.com/livecomments/livecomments/services/shared/broker/brokertest"
 	"github.com/livecomments/livecomments/services/shared/server/servertest"
 )
+
+func TestViewersWhoResumeWhileRedisIsFrozenWaitNoLongerThanTheyMust(t *testing.T) {
+	const viewers = 30
+	server := brokertest.Real(t)
+	entrance := newDoor(t, server.Address)
+	r := start(t, entrance.redis(), func(cfg *api.Config) { cfg.Feed.SubscribeTimeout = 500 * time.Millisecond })
+	posted := poster(t, server, asItIs).posts("v", 100)
+	r.watch("v", "")
+	entrance.swallow.Store(true)
+	// One after the other, each until the library gives up, they would take minutes.
+	client := http.Client{Timeout: 30 * time.Second}
+	var coming sync.WaitGroup
+	for range viewers {
+		coming.Go(func() {
+			response, err := client.Get(r.URL + "/connect?userid=me&videoid=v&lastEventId=" + posted[0].ID)
+			if assert.NoError(t, err) {
+				assert.Equal(t, http.StatusServiceUnavailable, response.StatusCode)
+				_ = response.Body.Close()
+			}
+		})
+	}
+	coming.Wait()
+	entrance.swallow.Store(false)
+}
 
 func TestViewersWhoResumeAtOnceReadTheHistoryOnce(t *testing.T) {
 	const viewers = 300

@@ -27,7 +27,7 @@ func Comment(id comment.ID, data string) []byte {
 }
 
 // Connected is a stream's first event. From its position on nothing is left out without a gap event; where at is nil the
-// next event tells the position. retry is how long the viewer should wait before it connects again.
+// next event with an id tells the position. retry is how long the viewer should wait before it connects again.
 func Connected(userID, videoID, instance string, at *comment.ID, retry time.Duration) []byte {
 	return write("", at, &retry, struct {
 		Type     string `json:"type"`

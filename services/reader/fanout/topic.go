@@ -71,7 +71,7 @@ type Topic struct {
 // the history holds nothing older.
 func NewTopic(video string, limits Limits, floor comment.ID, frames []Frame, beginning bool) *Topic {
 	t := &Topic{video: video, limits: limits, home: rand.Uint64(), floor: floor, head: floor, beginning: beginning}
-	t.Publish(frames...)
+	t.publish(frames, len(frames) > limits.Frames)
 	return t
 }
 
@@ -273,12 +273,12 @@ func (t *Topic) Extend(epoch int32, history History) {
 }
 
 // Resume is the cursor of a viewer that has seen everything up to id by what the history says, with which the topic has been
-// extended. complete says that the history has lost nothing after id. A viewer that comes from a reader which is ahead of
+// extended. complete says that the history, as it was in the given epoch, has lost nothing after id. A viewer that comes from a reader which is ahead of
 // this one gets nothing twice.
-func (t *Topic) Resume(id comment.ID, complete bool) Cursor {
+func (t *Topic) Resume(epoch int32, id comment.ID, complete bool) Cursor {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !complete || t.floor.After(id) {
+	if !complete || epoch != t.epoch || t.floor.After(id) {
 		return t.gap(id)
 	}
 	return t.cursor(id)

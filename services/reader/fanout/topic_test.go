@@ -67,11 +67,12 @@ func TestAViewerWhoseHistoryWasLostGetsWhatCameSince(t *testing.T) {
 	topic.Rewind(id(50))
 	topic.Publish(frames(51, 52)...)
 	assert.Equal(t, "gap 51 52", func() string { // it comes back with what it saw before the loss
-		cursor := topic.Resume(id(103), false)
+		cursor := topic.Resume(topic.Epoch(), id(103), false)
 		require.True(t, cursor.Gap)
 		return "gap " + given(t, cursor)
 	}())
 	assert.Equal(t, "52", resumes(t, topic, 51))
+	assert.True(t, topic.Resume(topic.Epoch()-1, id(51), true).Gap, "what the history said before the loss says nothing of what came since")
 }
 
 func TestATopicGivesTheLastFramesFirst(t *testing.T) {
@@ -172,13 +173,13 @@ func TestAViewerResumesByWhatTheHistorySays(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			topic := newTopic(3, frames(4, 8)...)
-			cursor := topic.Resume(id(test.seen), test.complete)
+			cursor := topic.Resume(topic.Epoch(), id(test.seen), test.complete)
 			assert.Equal(t, test.gap, cursor.Gap)
 			assert.Equal(t, test.want, given(t, cursor))
 		})
 	}
 	topic := newTopic(3, frames(4, 8)...)
-	cursor := topic.Resume(id(9), true)
+	cursor := topic.Resume(topic.Epoch(), id(9), true)
 	topic.Publish(frames(9, 11)...)
 	assert.Equal(t, "10 11", given(t, cursor), "it gets nothing twice")
 }

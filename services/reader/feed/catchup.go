@@ -17,14 +17,14 @@ const (
 	catchUpPause = 500 * time.Millisecond
 )
 
-// fallBehind has the history of t read. The caller holds t.mu.
-func (f *Feed) fallBehind(t *topic) {
-	t.fallBehind()
+// startCatchUp has the history of t read. The caller holds t.mu.
+func (f *Feed) startCatchUp(t *topic) {
+	t.startCatchUp()
 	f.enqueue(t)
 }
 
 func (f *Feed) enqueue(t *topic) {
-	f.behind.add(t)
+	f.jobs.add(t)
 	select {
 	case f.wake <- struct{}{}:
 	default:
@@ -32,7 +32,7 @@ func (f *Feed) enqueue(t *topic) {
 }
 
 // enqueueAfter is enqueue after a pause, unless something else has happened to t by then.
-func (f *Feed) enqueueAfter(pause time.Duration, b behind) {
+func (f *Feed) enqueueAfter(pause time.Duration, b job) {
 	time.AfterFunc(pause, func() {
 		b.topic.mu.Lock()
 		defer b.topic.mu.Unlock()
@@ -43,13 +43,13 @@ func (f *Feed) enqueueAfter(pause time.Duration, b behind) {
 }
 
 // current reports whether the topic's history is still to be read for the same reason. The caller holds its mu.
-func (b behind) current() bool { return b.topic.generation == b.generation }
+func (b job) current() bool { return b.topic.generation == b.generation }
 
-// catchUp reads the histories of topics that are behind, many in one round trip, until ctx ends.
+// catchUp reads the histories of topics that are catching up, many in one round trip, until ctx ends.
 func (f *Feed) catchUp(ctx context.Context) {
 	size := catchUpBatch
 	for {
-		batch, queries := f.takeBehind(size)
+		batch, queries := f.takeJobs(size)
 		if len(batch) == 0 {
 			select {
 			case <-ctx.Done():
@@ -62,23 +62,27 @@ func (f *Feed) catchUp(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if err != nil {
-			// It may have been too much for one answer.
-			size = max(1, size/2)
-			pages = make([]broker.Page, len(batch))
-			for i := range pages {
-				pages[i].Err = err
-			}
-		} else {
+		if err == nil {
 			size = min(catchUpBatch, 2*size)
+			f.merge(batch, pages)
+			continue
 		}
-		f.merge(batch, pages)
+		f.log.Warn("histories could not be read; trying again", zap.Int("videos", len(batch)), zap.Error(err))
+		for _, b := range batch {
+			f.enqueueAfter(catchUpPause, b)
+		}
+		size = max(1, size/2) // it may have been too much for one answer
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(catchUpPause):
+		}
 	}
 }
 
-func (f *Feed) takeBehind(most int) (batch []behind, queries []broker.Query) {
+func (f *Feed) takeJobs(most int) (batch []job, queries []broker.Query) {
 	for len(batch) < most {
-		next, ok := f.behind.next()
+		next, ok := f.jobs.next()
 		if !ok {
 			break
 		}
@@ -92,7 +96,7 @@ func (f *Feed) takeBehind(most int) (batch []behind, queries []broker.Query) {
 }
 
 // merge joins each history with what has arrived since. Those that are not caught up with by that are read again.
-func (f *Feed) merge(batch []behind, pages []broker.Page) {
+func (f *Feed) merge(batch []job, pages []broker.Page) {
 	failed := 0
 	for i, b := range batch {
 		if err := pages[i].Err; err != nil {
@@ -106,7 +110,7 @@ func (f *Feed) merge(batch []behind, pages []broker.Page) {
 	}
 }
 
-func (f *Feed) mergeOne(b behind, page broker.Page) {
+func (f *Feed) mergeOne(b job, page broker.Page) {
 	b.topic.mu.Lock()
 	missed := f.mergeLocked(b, page)
 	b.topic.mu.Unlock()
@@ -116,7 +120,7 @@ func (f *Feed) mergeOne(b behind, page broker.Page) {
 }
 
 // mergeLocked merges a page, and reports whether it has what a check suspected to be missing. The caller holds the topic's mu.
-func (f *Feed) mergeLocked(b behind, page broker.Page) (missed bool) {
+func (f *Feed) mergeLocked(b job, page broker.Page) (missed bool) {
 	t := b.topic
 	if !b.current() {
 		return false
@@ -129,7 +133,7 @@ func (f *Feed) mergeLocked(b behind, page broker.Page) (missed bool) {
 	t.filled = 0
 	switch outcome {
 	case caughtUp:
-	case readOn:
+	case readAll:
 		f.enqueue(t)
 	case readLater:
 		f.enqueueAfter(t.pause(), b)

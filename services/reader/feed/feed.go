@@ -34,12 +34,11 @@ const warm = 32
 // Config bounds what a reader keeps for each video.
 type Config struct {
 	Linger           time.Duration `env:"LINGER" default:"30s" validate:"min=0" help:"How long a video stays subscribed after its last viewer has left."`
-	SubscribeTimeout time.Duration `env:"SUBSCRIBE_TIMEOUT" default:"5s" validate:"min=10ms" help:"How long a new viewer may wait for Redis to confirm the subscription; after that the answer is 503."`
+	SubscribeTimeout time.Duration `env:"SUBSCRIBE_TIMEOUT" default:"5s" validate:"min=10ms" help:"How long a new viewer may wait for Redis, for the subscription and for what it resumes from; after that the answer is 503."`
 	BufferFrames     int           `env:"BUFFER_FRAMES" default:"1000" validate:"min=1" help:"Comments of a video that a viewer may be behind before it is moved ahead with a gap event."`
 	BufferAge        time.Duration `env:"BUFFER_AGE" default:"30s" validate:"min=1s" help:"How long a reader keeps a comment for viewers that are behind or resume; older ones are read from the history."`
 
-	// CheckInterval is the time between two checks of a video for messages that did not arrive, for tests; CheckInterval where
-	// it is 0.
+	// CheckInterval replaces DefaultCheckInterval, for tests.
 	CheckInterval time.Duration `kong:"-" validate:"-"`
 }
 
@@ -50,7 +49,7 @@ type Feed struct {
 	broker       *broker.Broker
 	subscription *broker.Subscription
 	metrics      *metrics
-	behind       queue
+	jobs         queue
 	wake         chan struct{} // wakes catchUp
 	catching     atomic.Int64
 
@@ -61,7 +60,7 @@ type Feed struct {
 // New makes a Feed without videos. It does nothing before Run.
 func New(cfg Config, b *broker.Broker, log *zap.Logger) *Feed {
 	if cfg.CheckInterval == 0 {
-		cfg.CheckInterval = CheckInterval
+		cfg.CheckInterval = DefaultCheckInterval
 	}
 	f := &Feed{cfg: cfg, log: log, broker: b, topics: map[string]*topic{}, wake: make(chan struct{}, 1)}
 	f.metrics = newMetrics(f)
@@ -102,14 +101,20 @@ func (f *Feed) Join(ctx context.Context, video string, position Position) (curso
 	return cursor, func() { f.removeViewer(t) }, nil
 }
 
-// locate finds a viewer's locate in what the topic holds, or else in the history.
+// locate finds a viewer's cursor in what the topic holds, or else in the history, within SUBSCRIBE_TIMEOUT.
 func (f *Feed) locate(ctx context.Context, t *topic, position Position) (fanout.Cursor, error) {
-	timeout := time.NewTimer(f.cfg.SubscribeTimeout)
-	defer timeout.Stop()
+	limited, cancel := context.WithTimeout(ctx, f.cfg.SubscribeTimeout)
+	defer cancel()
+	cursor, err := f.find(limited, t, position)
+	if err != nil && ctx.Err() == nil {
+		err = ErrUnavailable
+	}
+	return cursor, err
+}
+
+func (f *Feed) find(ctx context.Context, t *topic, position Position) (fanout.Cursor, error) {
 	select {
 	case <-t.ready:
-	case <-timeout.C:
-		return fanout.Cursor{}, ErrUnavailable
 	case <-ctx.Done():
 		return fanout.Cursor{}, ctx.Err()
 	}
@@ -180,7 +185,7 @@ func (f *Feed) Topics(most int) (count int, videos []string) {
 	return len(f.topics), videos
 }
 
-// Received is how many messages Redis has delivered to this reader.
+// Received is how many messages Redis has delivered to this reader, or were filled in from the history.
 func (f *Feed) Received() uint64 { return f.metrics.total.Load() }
 
 // all is every topic at the moment.
@@ -212,7 +217,7 @@ func (h *handler) Subscribed(video string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.gone {
-		f.fallBehind(t)
+		f.startCatchUp(t)
 	}
 }
 

@@ -26,7 +26,7 @@ func newMetrics(f *Feed) *metrics {
 	m := &metrics{}
 	m.messages = prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "livecomments_reader_messages_received_total",
-		Help: "Comments that Redis delivered to this reader, or that it filled in from the history after an interruption.",
+		Help: "Messages that Redis delivered to this reader, and comments that it filled in from the history.",
 	}, func() float64 { return float64(m.total.Load()) })
 	m.lag = prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name:    "livecomments_reader_receive_lag_seconds",
@@ -47,7 +47,7 @@ func newMetrics(f *Feed) *metrics {
 	}, func() float64 { return float64(f.subscription.Unconfirmed()) })
 	m.catching = prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "livecomments_reader_catching_up_topics",
-		Help: "Videos whose history was not read since Redis last confirmed their subscription: their viewers wait for what they missed.",
+		Help: "Videos whose history is being read, since Redis confirmed their subscription or a hole was seen: their viewers wait for what they missed.",
 	}, func() float64 { return float64(f.catching.Load()) })
 	m.holes = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "livecomments_reader_holes_total",
@@ -62,7 +62,7 @@ func newMetrics(f *Feed) *metrics {
 	})
 	m.malformed = prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "livecomments_reader_messages_malformed_total",
-		Help: "Messages that were passed over because they have not the form of one, or that of another version.",
+		Help: "Messages that were passed over because they are malformed, or of another version.",
 	}, func() float64 { return float64(f.subscription.Malformed()) })
 	return m
 }

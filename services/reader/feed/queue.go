@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// behind is a topic whose history is to be read, and the generation in which that is so.
-type behind struct {
+// job is a topic whose history is to be read, and the generation in which that is so.
+type job struct {
 	topic      *topic
 	generation int
 	first      bool // it has not been read yet, and viewers wait for their streams
@@ -14,22 +14,22 @@ type behind struct {
 	arrival    int
 }
 
-// queue is the topics that are behind: first those for which viewers wait, then those that most viewers watch, and as they
+// queue is the jobs of topics that are catching up: first those for which viewers wait, then those that most viewers watch, and as they
 // came where these are equal. It is safe for concurrent use.
 type queue struct {
 	mu       sync.Mutex // taken after a topic's
-	waiting  waiting
+	jobs     jobHeap
 	arrivals int
 }
 
-// waiting is a heap.
-type waiting []behind
+// jobHeap is a heap.
+type jobHeap []job
 
-func (w waiting) Len() int      { return len(w) }
-func (w waiting) Swap(i, j int) { w[i], w[j] = w[j], w[i] }
-func (w *waiting) Push(x any)   { *w = append(*w, x.(behind)) } //nolint:forcetypeassert // heap.Push gives what it was given
+func (w jobHeap) Len() int      { return len(w) }
+func (w jobHeap) Swap(i, j int) { w[i], w[j] = w[j], w[i] }
+func (w *jobHeap) Push(x any)   { *w = append(*w, x.(job)) } //nolint:forcetypeassert // heap.Push gives what it was given
 
-func (w waiting) Less(i, j int) bool {
+func (w jobHeap) Less(i, j int) bool {
 	a, b := w[i], w[j]
 	switch {
 	case a.first != b.first:
@@ -40,10 +40,10 @@ func (w waiting) Less(i, j int) bool {
 	return a.arrival < b.arrival
 }
 
-func (w *waiting) Pop() any {
+func (w *jobHeap) Pop() any {
 	last := len(*w) - 1
 	popped := (*w)[last]
-	(*w)[last] = behind{}
+	(*w)[last] = job{}
 	*w = (*w)[:last]
 	return popped
 }
@@ -53,15 +53,15 @@ func (q *queue) add(t *topic) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.arrivals++
-	heap.Push(&q.waiting, behind{t, t.generation, t.ring == nil, t.viewers.Load(), q.arrivals})
+	heap.Push(&q.jobs, job{t, t.generation, t.ring == nil, t.viewers.Load(), q.arrivals})
 }
 
 // next takes the one whose turn it is out of the queue.
-func (q *queue) next() (behind, bool) {
+func (q *queue) next() (job, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if len(q.waiting) == 0 {
-		return behind{}, false
+	if len(q.jobs) == 0 {
+		return job{}, false
 	}
-	return heap.Pop(&q.waiting).(behind), true //nolint:forcetypeassert // nothing else is in it
+	return heap.Pop(&q.jobs).(job), true //nolint:forcetypeassert // nothing else is in it
 }

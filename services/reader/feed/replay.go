@@ -32,11 +32,8 @@ func (f *Feed) replay(ctx context.Context, t *topic, position Position) (fanout.
 		err = pages[0].Err
 	}
 	if err != nil {
-		if ctx.Err() != nil {
-			return fanout.Cursor{}, ctx.Err()
-		}
 		f.log.Warn("history could not be read", zap.String("video", t.video), zap.Error(err))
-		return fanout.Cursor{}, ErrUnavailable
+		return fanout.Cursor{}, err
 	}
 	page := pages[0]
 	t.output.Extend(epoch, older(query, page))
@@ -44,7 +41,7 @@ func (f *Feed) replay(ctx context.Context, t *topic, position Position) (fanout.
 		cursor, _ := t.output.Last(position.Last)
 		return cursor, nil
 	}
-	return t.output.Resume(*position.After, covers(page, query, *position.After)), nil
+	return t.output.Resume(epoch, *position.After, covers(page, query, *position.After)), nil
 }
 
 // older is a page as history for the fanout.Topic.
@@ -61,7 +58,7 @@ func covers(page broker.Page, query broker.Query, id comment.ID) bool {
 	if query.After == id {
 		return page.Complete
 	}
-	return slices.ContainsFunc(page.Messages, func(m broker.Message) bool { return m.ID == id })
+	return floor(page) == id || slices.ContainsFunc(page.Messages, func(m broker.Message) bool { return m.ID == id })
 }
 
 // want notes where a viewer waits to resume from.

@@ -31,11 +31,11 @@ const (
 	live
 )
 
-// holeAttempts is how often the history is read to close a hole, holePause the time before the second, which doubles. A
-// history that is read from a replica may be a moment behind. After that the viewers are told of a gap.
+// A history that is read from a replica may be a moment behind what was received. It is read again up to holeRetries times,
+// the first time after holePause, then after twice that, and so on; then the viewers are told of a gap.
 const (
-	holeAttempts = 6
-	holePause    = 50 * time.Millisecond
+	holeRetries = 6
+	holePause   = 50 * time.Millisecond
 )
 
 // ring is a fanout.Topic, as the state machine uses it.
@@ -43,20 +43,21 @@ type ring interface {
 	Publish(frames ...fanout.Frame)
 	Fill(frames ...fanout.Frame)
 	Rewind(head comment.ID)
+	Head() comment.ID
 	Holds(id comment.ID) bool
 }
 
 // topic is one video. Its messages form a chain, as each names its predecessor; a live topic passes on nothing but the next.
 type topic struct {
-	video    string
-	most     int           // messages that are held back
-	linger   *time.Timer   // guarded by Feed.mu
-	viewers  atomic.Int64  // changed under Feed.mu
-	catching *atomic.Int64 // counts the topics that are catching up
+	video      string
+	maxPending int           // messages that are held back at the most
+	linger     *time.Timer   // guarded by Feed.mu
+	viewers    atomic.Int64  // changed under Feed.mu
+	catching   *atomic.Int64 // counts the topics that are catching up
 
 	ready  chan struct{} // closed when fanout is set
 	output *fanout.Topic
-	replay chan struct{} // holds one token, for who reads the history on behalf of viewers
+	replay chan struct{} // a semaphore of one: held by the viewer that reads the history for those who wait
 
 	mu    sync.Mutex // taken after Feed.mu, and before those of the fanout.Topic and the queue
 	state state
@@ -68,17 +69,16 @@ type topic struct {
 	// generation changes when a history that is being read no longer answers the question.
 	generation int
 	pending    []broker.Message
-	overflowed bool        // pending grew too long and was dropped: the history must be read once more
 	recovering bool        // the history does not go on from head, and all of it is to be read
-	attempts   int         // that have not closed a hole
+	retries    int         // reads that have found the history behind what was received
 	received   bool        // something has come since the last check
 	suspected  bool        // a check has found that the history is ahead
 	filled     int         // comments that came from the history
 	wanted     *comment.ID // the oldest position that a viewer waits for
 }
 
-func newTopic(video string, most int, catching *atomic.Int64) *topic {
-	return &topic{video: video, most: most, catching: catching, ready: make(chan struct{}), replay: make(chan struct{}, 1)}
+func newTopic(video string, maxPending int, catching *atomic.Int64) *topic {
+	return &topic{video: video, maxPending: maxPending, catching: catching, ready: make(chan struct{}), replay: make(chan struct{}, 1)}
 }
 
 // setState changes the state.
@@ -91,11 +91,11 @@ func (t *topic) setState(s state) {
 	t.state = s
 }
 
-// fallBehind has the history read anew; until then what arrives is held back.
-func (t *topic) fallBehind() {
+// startCatchUp has the history read anew; until then what arrives is held back.
+func (t *topic) startCatchUp() {
 	t.setState(catchingUp)
 	t.generation++
-	t.pending, t.overflowed, t.recovering, t.suspected, t.attempts = nil, false, false, false, 0
+	t.pending, t.recovering, t.suspected, t.retries = nil, false, false, 0
 }
 
 // giveUp notes that the topic is given up.
@@ -105,8 +105,8 @@ func (t *topic) giveUp() {
 	t.generation++
 }
 
-// receive takes a message from the subscription. It reports whether the message has shown a hole, so that the topic has
-// fallen behind.
+// receive takes a message from the subscription. It reports whether the message has shown a hole, so that the topic is
+// catching up.
 func (t *topic) receive(m broker.Message) (hole bool) {
 	t.received = true
 	switch t.state {
@@ -122,7 +122,7 @@ func (t *topic) receive(m broker.Message) (hole bool) {
 			}
 		case t.known(m): // it was in a history that was read while it was on its way
 		default:
-			t.fallBehind()
+			t.startCatchUp()
 			t.holdBack(m)
 			return true
 		}
@@ -133,8 +133,13 @@ func (t *topic) receive(m broker.Message) (hole bool) {
 // advance makes m the head.
 func (t *topic) advance(m broker.Message) {
 	t.head = m.ID
-	if m.Previous.IsZero() {
-		t.first = m.ID
+	if !m.Previous.IsZero() {
+		return
+	}
+	t.first = m.ID
+	if !m.ID.After(t.ring.Head()) {
+		// The history had expired, and Redis' clock has been set back since: the ring would take m for one that is known.
+		t.ring.Rewind(m.Previous)
 	}
 }
 
@@ -143,12 +148,10 @@ func (t *topic) known(m broker.Message) bool {
 }
 
 func (t *topic) holdBack(m broker.Message) {
-	if len(t.pending) == t.most {
-		t.pending, t.overflowed = nil, true
+	if len(t.pending) == t.maxPending {
+		t.pending = t.pending[1:] // the history has it, or will
 	}
-	if !t.overflowed {
-		t.pending = append(t.pending, m)
-	}
+	t.pending = append(t.pending, m)
 }
 
 // query asks for the part of the history that the topic lacks.
@@ -168,9 +171,9 @@ type outcome int
 const (
 	// caughtUp topics are live.
 	caughtUp outcome = iota
-	// readOn says that query has changed.
-	readOn
-	// readLater says that the history lacks what has arrived, and that it may be read again after holePause and its doubles.
+	// readAll says that the whole history is to be read.
+	readAll
+	// readLater says that the history lacks what was received, and is to be read again after a pause.
 	readLater
 )
 
@@ -180,28 +183,33 @@ func (t *topic) merge(page broker.Page, limits fanout.Limits) outcome {
 	case t.ring == nil:
 		t.begin(page, limits)
 	case t.recovering:
-		t.recoverFrom(page)
+		t.resync(page)
 	case page.Complete || page.Expired:
 		t.fill(encode(page.Messages))
+	case t.late(page) && t.retries < holeRetries:
+		t.retries++
+		return readLater
 	default:
 		t.recovering = true
-		return readOn
+		return readAll
 	}
 	t.recovering, t.head = false, page.Head
 	if !page.First.IsZero() || page.Head.IsZero() {
 		t.first = page.First // else it has been trimmed
 	}
 	if !t.mergePending() {
-		t.attempts++
+		t.retries++
 		return readLater
 	}
-	t.pending, t.attempts = nil, 0
-	if t.overflowed {
-		t.overflowed = false
-		return readOn
-	}
+	t.pending, t.retries = nil, 0
 	t.setState(live)
 	return caughtUp
+}
+
+// late reports whether a page is of the history that the topic follows, and is behind it: that of a replica, or what is left
+// after a failover.
+func (t *topic) late(page broker.Page) bool {
+	return !page.Head.IsZero() && t.head.After(page.Head) && (page.First == t.first || page.First.IsZero())
 }
 
 // begin makes the topic one that viewers can join. What has arrived and is older than the page is of no use.
@@ -228,9 +236,9 @@ func floor(page broker.Page) comment.ID {
 	return page.Messages[0].Previous
 }
 
-// recoverFrom goes on with a history in which what the topic has last is not, or from which what followed it has been trimmed.
+// resync goes on with a history in which what the topic has last is not, or from which what followed it has been trimmed.
 // page is all that it holds. What the topic has not passed on is given to the viewers after a gap.
-func (t *topic) recoverFrom(page broker.Page) {
+func (t *topic) resync(page broker.Page) {
 	next := t.unknown(page) // the first that was not passed on
 	last := page.Head       // the newest that was passed on, or that is lost
 	switch {
@@ -272,16 +280,16 @@ func after(messages []broker.Message, id comment.ID) []broker.Message {
 	return messages[from:]
 }
 
-// mergePending passes on what has arrived, as far as it goes on from the history. It reports whether that was all of it. In
-// the end, what is not in the history is passed on after a gap.
+// mergePending passes on what has arrived, as far as it goes on from the history. It reports whether that was all of it. After
+// holeRetries, what does not go on from the history is passed on after a gap.
 func (t *topic) mergePending() bool {
 	for i, m := range t.pending {
 		switch {
 		case m.Previous == t.head:
-			t.ring.Fill(encode(t.pending[i : i+1])...)
 			t.advance(m)
+			t.ring.Fill(encode(t.pending[i : i+1])...)
 		case t.known(m):
-		case t.attempts < holeAttempts:
+		case t.retries < holeRetries:
 			t.pending = t.pending[i:]
 			return false
 		case m.ID.After(t.head):
@@ -298,8 +306,8 @@ func (t *topic) mergePending() bool {
 	return true
 }
 
-// pause is the time before the history is read again after attempts that have not closed a hole.
-func (t *topic) pause() time.Duration { return holePause << min(t.attempts, holeAttempts) / 2 }
+// pause is the time before the history is read again.
+func (t *topic) pause() time.Duration { return holePause << (t.retries - 1) }
 
 func (t *topic) gap(at comment.ID) fanout.Frame { return fanout.NewGap(at, event.Gap(t.video, nil)) }
 

@@ -41,6 +41,13 @@ func (r *recorder) Rewind(head comment.ID) {
 	r.held = nil
 }
 
+func (r *recorder) Head() (head comment.ID) {
+	for _, id := range r.held {
+		head = id
+	}
+	return head
+}
+
 func (r *recorder) Holds(id comment.ID) bool { return slices.Contains(r.held, id) }
 
 func number(t *testing.T, text string) comment.ID {
@@ -94,9 +101,10 @@ func history(t *testing.T, text string, query broker.Query) (page broker.Page) {
 
 func TestViewersAreGivenEverythingOnceOrAreToldOfAGap(t *testing.T) {
 	// Each begins as live after the comments 1 to 5, of which the ring holds 3 to 5.
-	const confirmed, stale = "confirmed", "stale"
+	const confirmed, stale = "confirmed", "always 2>3 3>4 4>5"
 	tests := map[string]struct {
-		// happens are messages that arrive, "confirmed", or "read" followed by what the history holds then.
+		// happens are messages that arrive, "confirmed", "read" followed by what the history holds when it is read once, or
+		// "always" followed by what it holds until the topic is live.
 		happens []string
 		given   string
 		state   state
@@ -108,6 +116,8 @@ func TestViewersAreGivenEverythingOnceOrAreToldOfAGap(t *testing.T) {
 		"one is missing":                                  {[]string{"6>7"}, "", catchingUp},
 		"one is missing, and the history has it":          {[]string{"6>7", "read 0>1 1>2 2>3 3>4 4>5 5>6 6>7"}, "6 7", live},
 		"more comes while the history is read":            {[]string{"6>7 7>8", "read 4>5 5>6 6>7 7>8 8>9", "8>9 9>10"}, "6 7 8 9 10", live},
+		"the replica that is read is behind the head":     {[]string{"6>7", "read 0>1 1>2 2>3 3>4", "7>8", "read 4>5 5>6 6>7"}, "6 7 8", live},
+		"a replica is behind after a reconnect":           {[]string{confirmed, "read 0>1 1>2 2>3", "read 3>4 4>5", "5>6"}, "6", live},
 		"the replica that is read is behind at first":     {[]string{"6>7", "read 4>5", "7>8", "read 4>5 5>6 6>7"}, "6 7 8", live},
 		"the history never has it":                        {[]string{"6>7", stale, "7>8"}, "(6) 7 8", live},
 		"the history never has one before the head":       {[]string{"3>4", "8>9", stale}, "(8) 9", live},
@@ -117,16 +127,18 @@ func TestViewersAreGivenEverythingOnceOrAreToldOfAGap(t *testing.T) {
 		"confirmed again, with some missed":               {[]string{confirmed, "read 4>5 5>6 6>7", "7>8"}, "6 7 8", live},
 		"confirmed again, and they come twice":            {[]string{confirmed, "5>6", "read 4>5 5>6", "6>7"}, "6 7", live},
 		"a second confirmation while the history is read": {[]string{confirmed, "5>6", confirmed, "6>7", "read 4>5 5>6 6>7"}, "6 7", live},
-		"too many come while the history is read":         {[]string{confirmed, "5>6 6>7 7>8 8>9 9>10 10>11", "read 4>5 5>6", "read 5>6 6>7 7>8 8>9 9>10 10>11"}, "6 7 8 9 10 11", live},
-		"a failover has lost the last, and others follow": {[]string{confirmed, "read 0>1 1>2 2>3 3>4 4>8", "read 0>1 1>2 2>3 3>4 4>8", "8>9"}, "<4 8 9", live},
-		"a failover has lost the last":                    {[]string{confirmed, "read 2>3 3>4", "read 2>3 3>4", "4>6"}, "<4 6", live},
-		"a failover to a host whose clock is behind":      {[]string{confirmed, "read 1>2 2>3", "read 1>2 2>3"}, "<3", live},
+		"too many come while the history is read":         {[]string{confirmed, "5>6 6>7 7>8 8>9 9>10 10>11", "read 4>5", "read 4>5 5>6"}, "6 7 8 9 10 11", live},
+		"too many come, and the history never has them":   {[]string{confirmed, "5>6 6>7 7>8 8>9 9>10 10>11 11>12", stale, "12>13"}, "(7) 8 9 10 11 12 13", live},
+		"a failover has lost the last, and others follow": {[]string{confirmed, "always 0>1 1>2 2>3 3>4 4>8", "8>9"}, "<4 8 9", live},
+		"a failover has lost the last":                    {[]string{confirmed, "always 2>3 3>4", "4>6"}, "<4 6", live},
+		"a failover to a host whose clock is behind":      {[]string{confirmed, "always 0>1 1>2 2>3"}, "<3", live},
 
 		"all is lost":                                 {[]string{confirmed, "read", "read", "0>9"}, "<0 9", live},
 		"all is lost, and it begins anew":             {[]string{"0>9 9>10", "read 0>9", "read 0>9", "10>11"}, "<0 9 10 11", live},
-		"all is lost, and the clock is behind":        {[]string{"0>2 2>4", "read 0>2 2>4", "read 0>2 2>4", "4>5"}, "<0 2 4 5", live},
-		"the ids of before are given out again":       {[]string{confirmed, "read 0>3 3>4", "read 0>3 3>4"}, "<0 3 4", live},
+		"all is lost, and the clock is behind":        {[]string{"0>2 2>4", "always 0>2 2>4", "4>5"}, "<0 2 4 5", live},
+		"the ids of before are given out again":       {[]string{confirmed, "always 0>3 3>4"}, "<0 3 4", live},
 		"the history has expired":                     {[]string{confirmed, "read expired", "0>9"}, "9", live},
+		"it has expired, and the clock was set back":  {[]string{confirmed, "read expired", "0>4", "4>5"}, "<0 4 5", live},
 		"the history has expired, and it begins anew": {[]string{"0>9", "read expired 0>9", "9>10"}, "9 10", live},
 	}
 	for name, test := range tests {
@@ -134,7 +146,7 @@ func TestViewersAreGivenEverythingOnceOrAreToldOfAGap(t *testing.T) {
 			var catching atomic.Int64
 			topic, r := newTopic("v", 5, &catching), &recorder{}
 			topic.receive(chain(t, "1>2")[0]) // too early
-			topic.fallBehind()
+			topic.startCatchUp()
 			require.Equal(t, caughtUp, topic.merge(history(t, "0>1 1>2 2>3 3>4 4>5", topic.query()), fanout.Limits{Frames: 5, Age: time.Minute}))
 			topic.ring = r
 			r.held = []comment.ID{{Millis: 3}, {Millis: 4}, {Millis: 5}}
@@ -145,10 +157,10 @@ func TestViewersAreGivenEverythingOnceOrAreToldOfAGap(t *testing.T) {
 					require.Equal(t, catchingUp, topic.state)
 					topic.merge(history(t, strings.TrimSpace(text), topic.query()), fanout.Limits{})
 				case what == confirmed:
-					topic.fallBehind()
-				case what == stale:
+					topic.startCatchUp()
+				case strings.HasPrefix(what, "always"):
 					for topic.state == catchingUp {
-						topic.merge(history(t, "2>3 3>4 4>5", topic.query()), fanout.Limits{})
+						topic.merge(history(t, strings.TrimPrefix(what, "always"), topic.query()), fanout.Limits{})
 					}
 				default:
 					for _, m := range chain(t, what) {
@@ -176,7 +188,7 @@ func TestAVideoBeginsWithItsLastComments(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var catching atomic.Int64
 			topic := newTopic("v", 5, &catching)
-			topic.fallBehind()
+			topic.startCatchUp()
 			for _, m := range chain(t, test.arrives) {
 				topic.receive(m)
 			}

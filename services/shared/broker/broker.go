@@ -1,5 +1,5 @@
-// Package broker is the way to Redis: it publishes comments, subscribes to the videos' channels and reads their
-// recent past.
+// Package broker is the way to Redis, where comments are stored: it publishes them, subscribes to the videos' channels and
+// reads their histories.
 //
 // A video has a Pub/Sub channel, over which its messages are delivered, and a stream, which holds the recent ones.
 // One script appends to the stream and publishes, so that the order of the ids is the order of delivery:
@@ -15,6 +15,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -62,7 +63,7 @@ func Open(cfg Config, log *zap.Logger) (*Broker, error) {
 // in the errors that it returns, and so in our log.
 var silenceLibrary = sync.OnceFunc(logging.Disable)
 
-// Close gives the connections up.
+// Close closes the connections.
 func (b *Broker) Close() error { return b.redis.Close() }
 
 // Channel is the name of a video's Pub/Sub channel.
@@ -80,9 +81,13 @@ func (b *Broker) HeadKey(videoID string) string { return b.names.head(videoID) }
 var publish = redis.NewScript(`
 local history, head = KEYS[1], KEYS[2]
 local version, kind, data, channel, length, ttl, undo = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7]
+local exists = redis.call('EXISTS', history) == 1
 local last = redis.call('GET', head)
-if redis.call('EXISTS', history) == 0 then last = false end
-local previous = last or '0-0'
+if undo or exists and not last then
+  local entry = redis.call('XREVRANGE', history, '+', '-', 'COUNT', 1)[1]
+  last = entry and entry[1]
+end
+local previous = exists and last or '0-0'
 local id = redis.call('XADD', history, 'MAXLEN', '~', length, '*', 'v', version, 'k', kind, 'p', previous, 'd', data)
 local function failed(answer) return type(answer) == 'table' and answer.err end
 local answer = redis.pcall('PEXPIRE', history, ttl)
@@ -94,16 +99,16 @@ if not failed(answer) then
 end
 if failed(answer) or undo then
   redis.call('XDEL', history, id)
-  if last then
-    redis.pcall('SET', head, last, 'PX', ttl)
+  if exists then
+    redis.pcall('SET', head, previous, 'PX', ttl)
   else
     redis.call('DEL', history, head)
   end
 end
 return failed(answer) and answer or id`)
 
-// Publish stores c in its video's history and publishes it to whoever is subscribed. It returns c with its ID. After an
-// error, which wraps [ErrUnavailable], the comment may nonetheless have been stored where the answer was lost. Where Redis
+// Publish stores c in its video's history and publishes it to whoever is subscribed. It returns c with its ID. Where Redis is
+// the reason, its error wraps [ErrUnavailable]. After an error the comment may nonetheless have been stored where the answer was lost. Where Redis
 // has answered that it will not, as with [ErrForbidden], it is not stored.
 func (b *Broker) Publish(ctx context.Context, c comment.Comment) (comment.Comment, error) {
 	c.ID = comment.ID{}
@@ -112,10 +117,9 @@ func (b *Broker) Publish(ctx context.Context, c comment.Comment) (comment.Commen
 		return c, err
 	}
 	answer, err := b.publish(ctx, c.VideoID, data).Text()
-	if err != nil {
-		return c, b.unavailable(err)
+	if err := b.outcome(publishing, err); err != nil {
+		return c, err
 	}
-	b.rights.granted()
 	c.ID, err = comment.ParseID(answer)
 	return c, err
 }
@@ -129,16 +133,17 @@ func (b *Broker) publish(ctx context.Context, video, data string, undo ...any) *
 // readers subscribed to each.
 func (b *Broker) Topics(ctx context.Context, most int) (count int, subscribers map[string]int64, err error) {
 	channels, err := b.redis.PubSubChannels(ctx, b.names.channels()).Result()
-	if err != nil {
-		return 0, nil, b.unavailable(err)
+	if err := b.outcome(listingTopics, err); err != nil {
+		return 0, nil, err
 	}
+	channels = slices.DeleteFunc(channels, func(channel string) bool { return channel == b.names.channel(probe) })
 	subscribers = map[string]int64{}
 	if len(channels) == 0 {
 		return 0, subscribers, nil
 	}
 	numbers, err := b.redis.PubSubNumSub(ctx, channels[:min(most, len(channels))]...).Result()
-	if err != nil {
-		return 0, nil, b.unavailable(err)
+	if err := b.outcome(listingTopics, err); err != nil {
+		return 0, nil, err
 	}
 	for channel, n := range numbers {
 		subscribers[b.names.video(channel)] = n
@@ -146,23 +151,31 @@ func (b *Broker) Topics(ctx context.Context, most int) (count int, subscribers m
 	return len(channels), subscribers, nil
 }
 
-// unavailable is the error for what Redis, or the way to it, has answered.
-func (b *Broker) unavailable(err error) error {
+// unavailable is the error for what Redis, or the way to it, has answered to an operation.
+func (b *Broker) unavailable(o operation, err error) error {
 	if forbidden(err) {
-		b.rights.refused()
+		b.rights.refused(o)
 		return fmt.Errorf("%w: %w", ErrForbidden, err)
 	}
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
+// outcome is unavailable for an error, and nil where there is none.
+func (b *Broker) outcome(o operation, err error) error {
+	if err != nil {
+		return b.unavailable(o, err)
+	}
+	b.rights.granted(o)
+	return nil
+}
+
 // Await returns when Redis has answered for the first time and permits what use needs, or with the error of ctx. While it
-// waits it says so, less and less often, in the log and to tell, which may be nil.
+// waits it says so, in the log every few seconds, and to tell, which may be nil, at each attempt.
 func (b *Broker) Await(ctx context.Context, use Use, tell func(reason string)) error {
 	const pause, every = 250 * time.Millisecond, 20
 	for attempt := 0; ; attempt++ {
 		err := b.check(ctx, use)
 		if err == nil {
-			b.rights.granted()
 			b.log.Info("Redis answers", zap.String("redis", b.target))
 			return nil
 		}

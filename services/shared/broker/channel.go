@@ -14,11 +14,11 @@ package broker
 //	     │   └─── fail, overdue ── sent, changed                │
 //	     └──────────────────────────────────────────────────────┘
 //
-// Redis is sent one command at a time for each channel, so a confirmation is always that of the latest.
+// Redis is sent one command at a time for each channel, and another one only when that is confirmed, lost or overdue.
 type channel struct {
 	name   string
 	state  channelState
-	wanted bool // to be subscribed to, else to be given up
+	wanted bool // whether it is to be subscribed to
 	checks int  // how many checks have found it neither confirmed nor changed
 }
 
@@ -35,8 +35,8 @@ const (
 	confirmed
 )
 
-// most checks that a channel can go unconfirmed before its command is sent again.
-const patientChecks = 2
+// maxUnconfirmedChecks is how many checks a command may stay unconfirmed before it is sent again.
+const maxUnconfirmedChecks = 2
 
 // change notes what is wanted now.
 func (c *channel) change(wanted bool) {
@@ -88,7 +88,7 @@ func (c *channel) overdue() bool {
 	if c.state != sent && c.state != changed {
 		return false
 	}
-	if c.checks++; c.checks <= patientChecks {
+	if c.checks++; c.checks <= maxUnconfirmedChecks {
 		return false
 	}
 	c.state, c.checks = pending, 0

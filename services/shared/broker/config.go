@@ -54,7 +54,8 @@ func (c Config) options() (*redis.Options, error) {
 	options.ReadTimeout = 3 * time.Second
 	options.WriteTimeout = 3 * time.Second
 	options.ContextTimeoutEnabled = true
-	// Dead peers that send no FIN are noticed by the kernel; the default of five minutes is longer than any viewer waits.
+	// Without TLS, dead peers that send no FIN are noticed by the kernel; the default of five minutes is longer than any viewer
+	// waits. With TLS the library dials by itself.
 	dialer := net.Dialer{
 		Timeout:         options.DialTimeout,
 		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 3},

@@ -21,10 +21,10 @@ const (
 	failurePause = 250 * time.Millisecond
 	// pingAfter is how long the connection may be silent before it is asked; after two and a half times that it is dead.
 	pingAfter = 5 * time.Second
-	// retryMost is the longest pause between attempts to connect, forbiddenMost that between attempts which Redis answers with a
+	// maxRetryPause is the longest pause between attempts to connect, maxForbiddenPause that between attempts which Redis answers with a
 	// refusal. A connection that has held for stable begins the pauses afresh: one that Redis cuts again and again, because we
 	// are too slow, must not be replaced in a tight loop.
-	retryMost, forbiddenMost, stable = time.Second, 5 * time.Second, 10 * time.Second
+	maxRetryPause, maxForbiddenPause, stable = time.Second, 5 * time.Second, 10 * time.Second
 )
 
 // health is whether a connection delivers.
@@ -54,15 +54,15 @@ type connection struct {
 	health   health
 	since    time.Time     // when it last became connected
 	pause    time.Duration // before the next attempt
-	failures uint          // attempts since it was connected
+	failures uint          // failed attempts since it was last connected
 
 	mu       sync.Mutex // taken last: under Subscription.mu, and with nothing under it
 	channels map[string]*channel
-	wanted   int        // channels that are
+	wanted   int        // how many channels are
 	outbox   []*channel // those that have become pending, some more than once
 	wake     chan struct{}
-	received time.Time // when anything last came from Redis
-	renew    chan struct{}
+	received time.Time     // when anything last came from Redis
+	renew    chan struct{} // asks watch to replace the connection
 }
 
 func newConnection(s *Subscription, b *Broker, number int) *connection {
@@ -81,7 +81,11 @@ func (c *connection) change(name string, wanted bool) {
 		c.channels[name] = ch
 	}
 	if ch.wanted != wanted {
-		c.wanted += map[bool]int{true: 1, false: -1}[wanted]
+		if wanted {
+			c.wanted++
+		} else {
+			c.wanted--
+		}
 	}
 	ch.change(wanted)
 	c.dispatch(ch)
@@ -91,7 +95,7 @@ func (c *connection) change(name string, wanted bool) {
 func (c *connection) dispatch(ch *channel) {
 	if ch.state == pending {
 		c.outbox = append(c.outbox, ch)
-		c.awake()
+		c.wakeUp()
 	}
 }
 
@@ -120,7 +124,7 @@ func (c *connection) unconfirmedCount() (count int) {
 	return count
 }
 
-func (c *connection) awake() {
+func (c *connection) wakeUp() {
 	select {
 	case c.wake <- struct{}{}:
 	default:
@@ -138,7 +142,7 @@ func (c *connection) run(ctx context.Context) {
 	}
 }
 
-// session is the life of one go-redis PubSub. That reconnects and resubscribes by itself when its connection breaks. A
+// session runs one go-redis PubSub, which reconnects and resubscribes by itself when its connection breaks. A
 // connection that is open and dead, that does not deliver, or on which Redis refuses, ends the session.
 func (c *connection) session(ctx context.Context) {
 	pubsub := c.redis.Subscribe(ctx)
@@ -203,7 +207,8 @@ func (c *connection) receive(ctx context.Context, pubsub *redis.PubSub) {
 	}
 }
 
-// deliver hands an event to the handler, and then notes it: a video always counts as unconfirmed here or as the handler's.
+// deliver hands an event to the handler, and then notes it: so at no moment does a video count neither as unconfirmed nor as
+// catching up.
 func (c *connection) deliver(event any) {
 	c.up(event)
 	switch event := event.(type) {
@@ -216,7 +221,7 @@ func (c *connection) deliver(event any) {
 		}
 		c.subscription.handler.Received(c.subscription.names.video(event.Channel), message)
 	case *redis.Subscription:
-		if event.Kind == "subscribe" {
+		if subscribes(event) {
 			c.subscription.handler.Subscribed(c.subscription.names.video(event.Channel))
 		}
 	}
@@ -228,20 +233,26 @@ func (c *connection) up(event any) {
 	if c.health == connected {
 		return
 	}
-	if _, confirms := event.(*redis.Subscription); c.health == refused && !confirms && c.load() > 0 {
+	if c.health == refused && !subscribes(event) && c.load() > 0 {
 		return
 	}
 	again := c.health != unknown
 	c.health, c.since, c.failures = connected, time.Now(), 0
-	c.rights.granted()
+	c.rights.granted(subscribing)
 	c.log.Info("subscription connected")
 	c.subscription.up(again)
+}
+
+// subscribes reports whether an event confirms that a channel is subscribed to.
+func subscribes(event any) bool {
+	confirmation, ok := event.(*redis.Subscription)
+	return ok && confirmation.Kind == "subscribe"
 }
 
 // down notes that Redis does not answer, or not as asked, and returns how long to wait before the next attempt. What goes on
 // is logged after 1, 2, 4, 8, … attempts.
 func (c *connection) down(err error) (pause time.Duration) {
-	before, most := c.health, retryMost
+	before, most := c.health, maxRetryPause
 	var refusal redis.Error
 	if errors.As(err, &refusal) {
 		c.health = refused
@@ -249,8 +260,8 @@ func (c *connection) down(err error) (pause time.Duration) {
 		c.health = interrupted
 	}
 	if forbidden(err) {
-		c.rights.refused()
-		most = forbiddenMost
+		c.rights.refused(subscribing)
+		most = maxForbiddenPause
 	}
 	if c.failures++; bits.OnesCount(c.failures) == 1 {
 		c.log.Warn("subscription interrupted", zap.Error(err), zap.Uint("attempts", c.failures))
@@ -351,7 +362,7 @@ func (c *connection) watch(ctx context.Context, pubsub *redis.PubSub) {
 		}
 		switch silence := c.silence(); {
 		case silence < c.pingAfter:
-			c.insist()
+			c.resendOverdue()
 		case silence < c.pingAfter*5/2:
 			// Where Redis is down this fails; receive is then trying to connect already.
 			_ = pubsub.Ping(ctx)
@@ -362,8 +373,8 @@ func (c *connection) watch(ctx context.Context, pubsub *redis.PubSub) {
 	}
 }
 
-// insist has commands sent again whose confirmations are overdue.
-func (c *connection) insist() {
+// resendOverdue has commands sent again whose confirmations are overdue.
+func (c *connection) resendOverdue() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	again := 0
@@ -400,7 +411,7 @@ func (c *connection) note(event any) {
 	if ch == nil {
 		return
 	}
-	ch.confirm(confirmation.Kind == "subscribe")
+	ch.confirm(subscribes(event))
 	if ch.settled() {
 		delete(c.channels, ch.name)
 	}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -66,15 +65,16 @@ func (b *Broker) History(ctx context.Context, queries ...Query) ([]Page, error) 
 		return nil
 	})
 	if err != nil && !answered(commands) {
-		return nil, b.unavailable(err)
+		return nil, b.unavailable(readingHistory, err)
 	}
 	pages := make([]Page, len(queries))
 	for i, query := range queries {
 		read := answers[i]
 		if err := cmp.Or(read.messages.Err(), read.oldest.Err(), read.newest.Err(), clock.Err()); err != nil {
-			pages[i].Err = b.unavailable(err)
+			pages[i].Err = b.unavailable(readingHistory, err)
 			continue
 		}
+		b.rights.granted(readingHistory)
 		pages[i] = b.page(query, read.messages.Val(), read.oldest.Val(), read.newest.Val(), clock.Val())
 	}
 	return pages, nil
@@ -97,7 +97,7 @@ func (b *Broker) page(query Query, entries, oldest, newest []redis.XMessage, now
 	}
 	page := Page{Messages: make([]Message, len(entries)), Beginning: len(oldest) == 0}
 	for i, entry := range entries {
-		page.Messages[i] = stored(entry)
+		page.Messages[i] = parseEntry(entry)
 	}
 	switch {
 	case len(entries) > 0:
@@ -106,7 +106,7 @@ func (b *Broker) page(query Query, entries, oldest, newest []redis.XMessage, now
 		page.Head = idOf(newest[0])
 	}
 	if len(oldest) > 0 {
-		if first := stored(oldest[0]); first.Kind != "" && first.Previous.IsZero() {
+		if first := parseEntry(oldest[0]); first.Kind != "" && first.Previous.IsZero() {
 			page.First = first.ID
 		}
 		page.Beginning = len(entries) > 0 && entries[0].ID == oldest[0].ID
@@ -124,7 +124,8 @@ func (b *Broker) page(query Query, entries, oldest, newest []redis.XMessage, now
 		page.Complete = page.Messages[0].Previous == query.After
 		begins = page.Messages[0].ID.Time()
 	default:
-		page.Complete = !page.Beginning // what came before an entry of somebody else is not known, but that there is such
+		// An entry of somebody else names no predecessor. Older entries are left, so nothing before it was trimmed.
+		page.Complete = !page.Beginning
 	}
 	anew := len(oldest) == 0 || page.Beginning && !page.First.IsZero()
 	page.Expired = !page.Complete && anew && begins.Sub(query.After.Time()) >= b.cfg.HistoryTTL
@@ -139,18 +140,14 @@ func (b *Broker) Heads(ctx context.Context, videoIDs ...string) ([]comment.ID, e
 		keys[i] = b.names.head(video)
 	}
 	answers, err := b.redis.MGet(ctx, keys...).Result()
-	if err != nil {
-		return nil, b.unavailable(err)
+	if err := b.outcome(readingHistory, err); err != nil {
+		return nil, err
 	}
 	heads := make([]comment.ID, len(answers))
 	for i, answer := range answers {
-		text, found := answer.(string)
-		if !found {
-			continue
-		}
-		if heads[i], err = comment.ParseID(text); err != nil {
-			return nil, fmt.Errorf("%w: the head of a history: %w", ErrUnavailable, err)
-		}
+		text, _ := answer.(string)
+		// What is no id is not ours. Its video is looked at more closely, as that of an id that differs.
+		heads[i], _ = comment.ParseID(text)
 	}
 	return heads, nil
 }

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"errors"
+	"math"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -31,7 +32,7 @@ type Message struct {
 	Data string
 }
 
-var errForm = errors.New("it does not have the form of a message")
+var errMalformed = errors.New("malformed message")
 
 // parseMessage reads what the publish script has published. It fails for another version, because nothing is known of that.
 func parseMessage(payload string) (m Message, err error) {
@@ -40,7 +41,7 @@ func parseMessage(payload string) (m Message, err error) {
 	id, rest, _ := strings.Cut(rest, " ")
 	previous, data, found := strings.Cut(rest, " ")
 	if !found || v != version || kind == "" {
-		return m, errForm
+		return m, errMalformed
 	}
 	m.Kind, m.Data = Kind(kind), data
 	if m.ID, err = comment.ParseID(id); err != nil {
@@ -50,9 +51,9 @@ func parseMessage(payload string) (m Message, err error) {
 	return m, err
 }
 
-// stored reads an entry of a history. One that was not stored by the publish script, or by that of another version, is a
+// parseEntry reads an entry of a history. One that was not stored by the publish script, or by that of another version, is a
 // message without a kind: there is nothing in it to deliver, but it has its place in the history.
-func stored(entry redis.XMessage) Message {
+func parseEntry(entry redis.XMessage) Message {
 	m := Message{ID: idOf(entry)}
 	text := func(field string) string { value, _ := entry.Values[field].(string); return value }
 	if text("v") != version {
@@ -65,11 +66,11 @@ func stored(entry redis.XMessage) Message {
 	return Message{Kind: Kind(text("k")), ID: m.ID, Previous: previous, Data: text("d")}
 }
 
-// idOf reads an id that Redis wrote.
+// idOf reads an id that Redis wrote. The greatest is the only one that ParseID refuses.
 func idOf(entry redis.XMessage) comment.ID {
 	id, err := comment.ParseID(entry.ID)
 	if err != nil {
-		panic("Redis returned a stream entry with id " + entry.ID)
+		return comment.ID{Millis: math.MaxUint64, Sequence: math.MaxUint64}
 	}
 	return id
 }

@@ -48,7 +48,7 @@ func TestAMessageIsReadAsItIsPublishedAndStored(t *testing.T) {
 				require.NoError(t, err)
 				assert.Equal(t, *test.published, published)
 			}
-			assert.Equal(t, test.stored, stored(redis.XMessage{ID: "5-0", Values: test.fields}))
+			assert.Equal(t, test.stored, parseEntry(redis.XMessage{ID: "5-0", Values: test.fields}))
 		})
 	}
 }

@@ -27,43 +27,56 @@ const probe = ""
 
 // check reports why the broker cannot be used.
 func (b *Broker) check(ctx context.Context, use Use) error {
-	if err := b.redis.Ping(ctx).Err(); err != nil {
-		return b.unavailable(err)
+	if use == Publishing {
+		if err := b.redis.Ping(ctx).Err(); err != nil {
+			return b.unavailable(publishing, err)
+		}
+		return b.outcome(publishing, b.publish(ctx, probe, "", "undo").Err())
 	}
-	switch use {
-	case Publishing:
-		if err := b.publish(ctx, probe, "", "undo").Err(); err != nil {
-			return b.unavailable(err)
-		}
-	case Reading:
-		if err := b.probeSubscribe(ctx); err != nil {
-			return b.unavailable(err)
-		}
-		pages, err := b.History(ctx, Query{VideoID: probe}, Query{VideoID: probe, Last: 1})
-		if err != nil {
-			return err
-		}
-		if pages[0].Err != nil {
-			return pages[0].Err
-		}
-		_, err = b.Heads(ctx, probe)
+	if err := b.redis.Ping(ctx).Err(); err != nil {
+		return b.unavailable(subscribing, err)
+	}
+	if err := b.outcome(subscribing, b.probeSubscribe(ctx)); err != nil {
 		return err
 	}
-	return nil
+	pages, err := b.History(ctx, Query{VideoID: probe})
+	if err != nil {
+		return err
+	}
+	if pages[0].Err != nil {
+		return pages[0].Err
+	}
+	_, err = b.Heads(ctx, probe)
+	return err
 }
 
 func (b *Broker) probeSubscribe(ctx context.Context) error {
 	channel := b.names.channel(probe)
-	pubsub := b.redis.Subscribe(ctx, channel)
+	pubsub := b.redis.Subscribe(ctx)
 	defer func() { _ = pubsub.Close() }()
-	if _, err := pubsub.ReceiveTimeout(ctx, b.redis.Options().ReadTimeout); err != nil {
+	if err := pubsub.Subscribe(ctx, channel); err != nil {
+		return err
+	}
+	if err := b.awaitConfirmation(ctx, pubsub, "subscribe"); err != nil {
 		return err
 	}
 	if err := pubsub.Unsubscribe(ctx, channel); err != nil {
 		return err
 	}
-	_, err := pubsub.ReceiveTimeout(ctx, b.redis.Options().ReadTimeout)
-	return err
+	return b.awaitConfirmation(ctx, pubsub, "unsubscribe")
+}
+
+// awaitConfirmation passes over what others publish on the probe's channel meanwhile.
+func (b *Broker) awaitConfirmation(ctx context.Context, pubsub *redis.PubSub, kind string) error {
+	for {
+		event, err := pubsub.ReceiveTimeout(ctx, b.redis.Options().ReadTimeout)
+		if err != nil {
+			return err
+		}
+		if confirmation, ok := event.(*redis.Subscription); ok && confirmation.Kind == kind {
+			return nil
+		}
+	}
 }
 
 // forbidden reports whether Redis refuses for want of rights, and not because of its own state.
@@ -78,27 +91,48 @@ func forbidden(err error) bool {
 			return true
 		}
 	}
-	// What a script calls is refused in words of their own, which depend on the version of Redis.
+	// Scripts report such refusals in other words, which depend on the version of Redis.
 	return strings.Contains(text, "ACL failure in script") || strings.Contains(text, "The user executing the script can't")
 }
 
-// rights is whether Redis has last refused for want of rights.
-type rights struct{ missing atomic.Bool }
+// operation is what a right is needed for.
+type operation int
 
-func (r *rights) refused() { r.missing.Store(true) }
-func (r *rights) granted() {
-	if r.missing.Load() {
-		r.missing.Store(false)
+const (
+	publishing operation = iota
+	subscribing
+	readingHistory
+	listingTopics
+	operations // how many there are
+)
+
+// rights is for which operations Redis has last refused for want of rights.
+type rights struct{ missing [operations]atomic.Bool }
+
+func (r *rights) refused(o operation) { r.missing[o].Store(true) }
+
+func (r *rights) granted(o operation) {
+	if r.missing[o].Load() {
+		r.missing[o].Store(false)
 	}
+}
+
+func (r *rights) anyMissing() bool {
+	for o := range r.missing {
+		if r.missing[o].Load() {
+			return true
+		}
+	}
+	return false
 }
 
 // Register makes what the broker knows of Redis part of registry.
 func (b *Broker) Register(registry *prometheus.Registry) {
 	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "livecomments_redis_forbidden",
-		Help: "1 while Redis answers and does not permit this service what it needs there, else 0.",
+		Help: "1 while Redis answers and does not permit this service something that it needs there, else 0.",
 	}, func() float64 {
-		if b.rights.missing.Load() {
+		if b.rights.anyMissing() {
 			return 1
 		}
 		return 0

@@ -66,7 +66,7 @@ func TestTheDocumentedRightsSuffice(t *testing.T) {
 
 func TestAServiceWaitsForEachRightThatItNeeds(t *testing.T) {
 	for user, taken := range map[string][]any{
-		"comment": {"resetchannels", "-publish", "-pexpire", "-xadd", "-xdel", "-del", "-get", "-set", "-exists", "-evalsha", "resetkeys", "-ping"},
+		"comment": {"resetchannels", "-publish", "-pexpire", "-xadd", "-xdel", "-del", "-get", "-set", "-exists", "-xrevrange", "-evalsha", "resetkeys", "-ping"},
 		"reader":  {"resetchannels", "-subscribe", "-unsubscribe", "-xrange", "-xrevrange", "-mget", "-time", "resetkeys", "-ping"},
 	} {
 		for _, right := range taken {
@@ -74,8 +74,6 @@ func TestAServiceWaitsForEachRightThatItNeeds(t *testing.T) {
 				t.Parallel()
 				server := brokertest.Real(t)
 				b, admin := withUser(t, server, user, right)
-				registry := prometheus.NewRegistry()
-				b.Register(registry)
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				said := make(chan string, 1000)
@@ -87,12 +85,7 @@ func TestAServiceWaitsForEachRightThatItNeeds(t *testing.T) {
 				case err := <-done:
 					require.FailNow(t, "it does not wait", "%v", err)
 				}
-				forbidden := func() float64 {
-					families, err := registry.Gather()
-					require.NoError(t, err)
-					return families[0].GetMetric()[0].GetGauge().GetValue()
-				}
-				assert.InDelta(t, 1, forbidden(), 0)
+				assert.InDelta(t, 1, forbidden(t, b), 0)
 				keys, err := admin.Keys(t.Context(), "*").Result()
 				require.NoError(t, err)
 				if right != "-xdel" && right != "-del" {
@@ -100,7 +93,7 @@ func TestAServiceWaitsForEachRightThatItNeeds(t *testing.T) {
 				}
 				require.NoError(t, admin.Do(t.Context(), append([]any{"ACL", "SETUSER", user}, documented(t, user)...)...).Err())
 				require.NoError(t, <-done)
-				assert.InDelta(t, 0, forbidden(), 0)
+				assert.InDelta(t, 0, forbidden(t, b), 0)
 			})
 		}
 	}
@@ -127,10 +120,68 @@ func TestNothingIsStoredThatCannotBePublished(t *testing.T) {
 		assert.Zero(t, admin.Exists(t.Context(), b.HistoryKey("new"), b.HeadKey("new")).Val(), right)
 		assert.Equal(t, before[0].ID, admin.Get(t.Context(), b.HeadKey("old")).Val(), right)
 	}
+	// A history whose head is not there, such as one from before there were heads, is not lost either.
+	require.NoError(t, admin.Del(t.Context(), b.HeadKey("old")).Err())
+	require.ErrorIs(t, publish("old"), broker.ErrForbidden)
+	assert.EqualValues(t, 1, admin.XLen(t.Context(), b.HistoryKey("old")).Val())
+	require.NoError(t, admin.Del(t.Context(), b.HeadKey("old")).Err())
 	require.NoError(t, admin.Do(t.Context(), append([]any{"ACL", "SETUSER", "comment"}, documented(t, "comment")...)...).Err())
 	require.NoError(t, publish("old"))
 	entries, err := admin.XRange(t.Context(), b.HistoryKey("old"), "-", "+").Result()
 	require.NoError(t, err)
 	require.Len(t, entries, 2)
 	assert.Equal(t, entries[0].ID, entries[1].Values["p"], "its predecessor is the one that is there")
+}
+
+func TestARightThatIsTakenAndGivenBackIsNoLongerMissing(t *testing.T) {
+	server := brokertest.Real(t)
+	for user, test := range map[string]struct {
+		right string
+		use   func(b *broker.Broker) error
+	}{
+		"comment": {"publish", func(b *broker.Broker) error {
+			_, err := b.Publish(t.Context(), comment.Comment{UserID: "u", VideoID: "v", Text: "x"})
+			return err
+		}},
+		"reader":     {"xrevrange", func(b *broker.Broker) error { return history(t, b) }},
+		"statistics": {"pubsub", func(b *broker.Broker) error { _, _, err := b.Topics(t.Context(), 1); return err }},
+	} {
+		b, admin := withUser(t, server, user, "-"+test.right)
+		require.ErrorIs(t, test.use(b), broker.ErrForbidden, user)
+		assert.InDelta(t, 1, forbidden(t, b), 0, user)
+		require.NoError(t, admin.Do(t.Context(), "ACL", "SETUSER", user, "+"+test.right).Err())
+		require.NoError(t, test.use(b), user)
+		assert.InDelta(t, 0, forbidden(t, b), 0, user)
+	}
+}
+
+// history is the error of reading one.
+func history(t *testing.T, b *broker.Broker) error {
+	t.Helper()
+	pages, err := b.History(t.Context(), broker.Query{VideoID: "v", Last: 1})
+	require.NoError(t, err)
+	return pages[0].Err
+}
+
+// forbidden is the gauge of missing rights.
+func forbidden(t *testing.T, b *broker.Broker) float64 {
+	t.Helper()
+	registry := prometheus.NewRegistry()
+	b.Register(registry)
+	families, err := registry.Gather()
+	require.NoError(t, err)
+	return families[0].GetMetric()[0].GetGauge().GetValue()
+}
+
+func TestAHeadThatIsNoneHidesNoOther(t *testing.T) {
+	brokertest.Each(t, func(t *testing.T, server *brokertest.Redis) {
+		b := open(t, server, 100)
+		want := post(t, b, "good", "x")
+		client := redis.NewClient(&redis.Options{Addr: server.Address})
+		defer func() { _ = client.Close() }()
+		require.NoError(t, client.Set(t.Context(), b.HeadKey("bad"), "no id", 0).Err())
+		heads, err := b.Heads(t.Context(), "bad", "good", "without comments")
+		require.NoError(t, err)
+		assert.Equal(t, []comment.ID{{}, want, {}}, heads)
+	})
 }

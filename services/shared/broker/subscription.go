@@ -43,9 +43,9 @@ type Subscription struct {
 	mu   sync.Mutex // guards which connection a video is on; taken before a connection's
 	open int        // connections that have been given videos, the first always
 
-	healthMu sync.Mutex // makes Connected and Interrupted alternate; the handler is called under it
-	broken   int        // connections that do not answer
-	whole    bool       // Connected was called last
+	healthMu          sync.Mutex // makes Connected and Interrupted alternate; the handler is called under it
+	broken            int        // connections that do not answer
+	reportedConnected bool       // Connected was called last
 }
 
 // NewSubscription makes an empty set whose events go to handler once it is Run.
@@ -54,7 +54,7 @@ func (b *Broker) NewSubscription(handler Handler) *Subscription {
 	for i := range s.connections {
 		s.connections[i] = newConnection(s, b, i)
 	}
-	s.connections[0].awake() // also without a video it is to be known whether Redis answers
+	s.connections[0].wakeUp() // also without a video it is to be known whether Redis answers
 	return s
 }
 
@@ -130,8 +130,8 @@ func (s *Subscription) up(again bool) {
 	if again {
 		s.broken--
 	}
-	if s.broken == 0 && !s.whole {
-		s.whole = true
+	if s.broken == 0 && !s.reportedConnected {
+		s.reportedConnected = true
 		s.handler.Connected()
 	}
 }
@@ -141,8 +141,8 @@ func (s *Subscription) down(err error) {
 	s.healthMu.Lock()
 	defer s.healthMu.Unlock()
 	s.broken++
-	if s.whole {
-		s.whole = false
+	if s.reportedConnected {
+		s.reportedConnected = false
 		s.handler.Interrupted(err)
 	}
 }

@@ -9,7 +9,8 @@ import (
 // Name is the name of a strategy.
 type Name string
 
-// strategies is the table of all strategies, in the order in which they are compared.
+// strategies is the table of all strategies, in the order in which they are compared. A new one is a line here, and a file of
+// its own beside this.
 var strategies = []struct {
 	name Name
 	new  func(readers []string, options Options) Strategy

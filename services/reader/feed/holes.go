@@ -12,9 +12,9 @@ import (
 )
 
 const (
-	// CheckInterval is the time between two checks. A video that has received something since the last is passed over: its
+	// DefaultCheckInterval is the time between two checks. A video that has received something since the last is passed over: its
 	// chain is whole up to that. So a hole that nothing follows is seen at the second check after it, within 30 s.
-	CheckInterval = 12 * time.Second
+	DefaultCheckInterval = 12 * time.Second
 	// checkBatch bounds the videos that are asked for in one round trip, for which Redis does nothing else.
 	checkBatch = 1000
 	// checkGrace is how long a message may be on its way.
@@ -79,12 +79,12 @@ func (f *Feed) suspects(ctx context.Context) (suspects []suspect) {
 	return suspects
 }
 
-// catchUpSuspects has those caught up with that have received nothing since.
+// catchUpSuspects has the histories read of those that have still received nothing.
 func (f *Feed) catchUpSuspects(suspects []suspect) {
 	for _, s := range suspects {
 		s.topic.mu.Lock()
 		if s.topic.state == live && s.topic.head == s.head {
-			f.fallBehind(s.topic)
+			f.startCatchUp(s.topic)
 			s.topic.suspected = true
 		}
 		s.topic.mu.Unlock()
