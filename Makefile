@@ -75,6 +75,7 @@ bench-parts: ## Benchmark the reader's parts, five times each, for benchstat.
 fuzz: ## Fuzz the parsers for half a minute each.
 	go test -run '^$$' -fuzz FuzzParseID -fuzztime 30s ./services/shared/comment
 	go test -run '^$$' -fuzz FuzzEscapeLineBreaks -fuzztime 30s ./services/shared/comment
+	go test -run '^$$' -fuzz FuzzParseMessage -fuzztime 30s ./services/shared/broker
 
 .PHONY: settings
 settings: ## Write the tables of docs/configuration.md from the services' settings.

@@ -14,8 +14,8 @@ type job struct {
 	arrival    int
 }
 
-// queue is the jobs of topics that are catching up: first those for which viewers wait, then those that most viewers watch, and as they
-// came where these are equal. It is safe for concurrent use.
+// queue is the jobs of topics that are catching up: first those for which viewers wait, then those that most viewers watch,
+// and as they came where these are equal. It is safe for concurrent use.
 type queue struct {
 	mu       sync.Mutex // taken after a topic's
 	jobs     jobHeap
