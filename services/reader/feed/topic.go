@@ -298,8 +298,8 @@ func (t *topic) mergePending() bool {
 			} else {
 				t.ring.Rewind(t.head)
 			}
-			t.ring.Fill(encode(t.pending[i : i+1])...)
 			t.advance(m)
+			t.ring.Fill(encode(t.pending[i : i+1])...)
 		default: // it comes before what the viewers have, and the history does not know it
 		}
 	}

@@ -120,6 +120,7 @@ func TestViewersAreGivenEverythingOnceOrAreToldOfAGap(t *testing.T) {
 		"a replica is behind after a reconnect":           {[]string{confirmed, "read 0>1 1>2 2>3", "read 3>4 4>5", "5>6"}, "6", live},
 		"the replica that is read is behind at first":     {[]string{"6>7", "read 4>5", "7>8", "read 4>5 5>6 6>7"}, "6 7 8", live},
 		"the history never has it":                        {[]string{"6>7", stale, "7>8"}, "(6) 7 8", live},
+		"the history never has the first of a new one":    {[]string{"0>9", stale, "9>10"}, "<5 9 10", live},
 		"the history never has one before the head":       {[]string{"3>4", "8>9", stale}, "(8) 9", live},
 		"the history has been trimmed":                    {[]string{"8>9", "read 6>7 7>8 8>9", "read 6>7 7>8 8>9"}, "(6) 7 8 9", live},
 		"the history has been trimmed to the next":        {[]string{"6>7", "read 5>6 6>7"}, "6 7", live},
