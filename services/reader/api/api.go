@@ -102,9 +102,12 @@ func Run(ctx context.Context, cfg Config) error {
 		})
 }
 
-// fitDescriptors lowers MAX_CONNECTIONS to what so many descriptors allow.
+// fitDescriptors lowers MAX_CONNECTIONS to what so many descriptors allow, and keeps the connections for queries to Redis to a
+// part of those that are the process's own.
 func (c *Config) fitDescriptors(limit int, log *zap.Logger) {
-	most := int64(descriptor.Share(limit).Streams)
+	budget := descriptor.Share(limit)
+	c.Redis.PoolSize = max(1, (limit-budget.Connections)/4)
+	most := int64(budget.Streams)
 	if c.MaxConnections <= most {
 		return
 	}
