@@ -98,6 +98,16 @@ func channels(ctx context.Context, b *bench) (Result, error) {
 	return result, nil
 }
 
+// postHistories gives the videos of viewers a history of one comment each.
+func (s *stage) postHistories(ctx context.Context, viewers []crowd.Viewer) error {
+	posters, err := s.newPosterPool(viewers)
+	if err != nil {
+		return err
+	}
+	_, err = posters.postToEach(ctx)
+	return err
+}
+
 // recoveryGoal is the goal that the reader caught up with all videos soon after Redis was started again.
 func recoveryGoal(videos int, recovery time.Duration) Goal {
 	return Goal{
@@ -125,11 +135,7 @@ func resubscribe(ctx context.Context, b *bench) (Result, error) {
 	if err := s.awaitCaughtUp(ctx, videos+1); err != nil {
 		return result, err
 	}
-	histories, err := s.newPosterPool(viewerOfEach(0, videos))
-	if err != nil {
-		return result, err
-	}
-	if _, err := histories.postToEach(ctx); err != nil {
+	if err := s.postHistories(ctx, viewerOfEach(0, videos)); err != nil {
 		return result, err
 	}
 	w := perSecond(rate, seconds, shortText)

@@ -26,11 +26,7 @@ func check(ctx context.Context, b *bench) (Result, error) {
 	if err := s.awaitCaughtUp(ctx, videos); err != nil {
 		return result, err
 	}
-	histories, err := s.newPosterPool(viewerOfEach(0, videos))
-	if err != nil {
-		return result, err
-	}
-	if _, err := histories.postToEach(ctx); err != nil {
+	if err := s.postHistories(ctx, viewerOfEach(0, videos)); err != nil {
 		return result, err
 	}
 	client := redis.NewClient(&redis.Options{Addr: s.redis.Address})
