@@ -19,6 +19,7 @@ import (
 
 	"github.com/livecomments/livecomments/services/reader/api"
 	"github.com/livecomments/livecomments/services/shared/broker/brokertest"
+	"github.com/livecomments/livecomments/services/shared/port"
 	"github.com/livecomments/livecomments/services/shared/server/servertest"
 )
 
@@ -74,13 +75,16 @@ func TestAReaderWithFewDescriptorsTakesFewerViewersAndAnswersEverybody(t *testin
 		return
 	}
 	server := brokertest.Real(t)
+	reserved, err := port.Reserve()
+	require.NoError(t, err)
+	defer reserved.Release()
 	child := exec.Command("sh", "-c", "ulimit -n "+strconv.Itoa(limit)+` && exec "$0" -test.run='^`+t.Name()+`$'`, os.Args[0])
-	child.Env = append(os.Environ(), "RUN_READER_OF_FEW=1", "REDIS_URL="+server.URL(), "STATISTICS_API_URL=", "PORT=46123")
+	child.Env = append(os.Environ(), "RUN_READER_OF_FEW=1", "REDIS_URL="+server.URL(), "STATISTICS_API_URL=", "PORT="+strconv.Itoa(reserved.Number))
 	var log strings.Builder
 	child.Stderr = &log
 	require.NoError(t, child.Start())
 	defer func() { _ = child.Process.Kill(); _ = child.Wait() }()
-	s := &servertest.Service{URL: "http://127.0.0.1:46123"}
+	s := &servertest.Service{URL: "http://" + reserved.Address()}
 	s.AwaitReady(t)
 
 	var mu sync.Mutex
