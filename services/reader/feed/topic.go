@@ -206,10 +206,10 @@ func (t *topic) merge(page broker.Page, limits fanout.Limits) outcome {
 	return caughtUp
 }
 
-// late reports whether a page is of the history that the topic follows, and is behind it: that of a replica, or what is left
-// after a failover.
+// late reports whether a page can be of the history that the topic follows, and behind it: that of a replica, which holds
+// nothing at all while it loads, or what is left after a failover.
 func (t *topic) late(page broker.Page) bool {
-	return !page.Head.IsZero() && t.head.After(page.Head) && (page.First == t.first || page.First.IsZero())
+	return t.head.After(page.Head) && (page.First == t.first || page.First.IsZero())
 }
 
 // begin makes the topic one that viewers can join. What has arrived and is older than the page is of no use.

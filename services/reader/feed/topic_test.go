@@ -117,6 +117,7 @@ func TestViewersAreGivenEverythingOnceOrAreToldOfAGap(t *testing.T) {
 		"one is missing, and the history has it":          {[]string{"6>7", "read 0>1 1>2 2>3 3>4 4>5 5>6 6>7"}, "6 7", live},
 		"more comes while the history is read":            {[]string{"6>7 7>8", "read 4>5 5>6 6>7 7>8 8>9", "8>9 9>10"}, "6 7 8 9 10", live},
 		"the replica that is read is behind the head":     {[]string{"6>7", "read 0>1 1>2 2>3 3>4", "7>8", "read 4>5 5>6 6>7"}, "6 7 8", live},
+		"a replica is empty while it loads":               {[]string{confirmed, "read", "read", "read 4>5 5>6", "6>7"}, "6 7", live},
 		"a replica is behind after a reconnect":           {[]string{confirmed, "read 0>1 1>2 2>3", "read 3>4 4>5", "5>6"}, "6", live},
 		"the replica that is read is behind at first":     {[]string{"6>7", "read 4>5", "7>8", "read 4>5 5>6 6>7"}, "6 7 8", live},
 		"the history never has it":                        {[]string{"6>7", stale, "7>8"}, "(6) 7 8", live},
@@ -134,7 +135,7 @@ func TestViewersAreGivenEverythingOnceOrAreToldOfAGap(t *testing.T) {
 		"a failover has lost the last":                    {[]string{confirmed, "always 2>3 3>4", "4>6"}, "<4 6", live},
 		"a failover to a host whose clock is behind":      {[]string{confirmed, "always 0>1 1>2 2>3"}, "<3", live},
 
-		"all is lost":                                 {[]string{confirmed, "read", "read", "0>9"}, "<0 9", live},
+		"all is lost":                                 {[]string{confirmed, "always", "0>9"}, "<0 9", live},
 		"all is lost, and it begins anew":             {[]string{"0>9 9>10", "read 0>9", "read 0>9", "10>11"}, "<0 9 10 11", live},
 		"all is lost, and the clock is behind":        {[]string{"0>2 2>4", "always 0>2 2>4", "4>5"}, "<0 2 4 5", live},
 		"the ids of before are given out again":       {[]string{confirmed, "always 0>3 3>4"}, "<0 3 4", live},
