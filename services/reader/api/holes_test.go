@@ -16,6 +16,7 @@ import (
 	"github.com/livecomments/livecomments/services/reader/api"
 	"github.com/livecomments/livecomments/services/shared/broker"
 	"github.com/livecomments/livecomments/services/shared/broker/brokertest"
+	"github.com/livecomments/livecomments/services/shared/comment"
 	"github.com/livecomments/livecomments/services/shared/server/servertest"
 )
 
@@ -108,6 +109,13 @@ func awaitSynced(t *testing.T, replica *brokertest.Redis) {
 	}, 20*time.Second, 10*time.Millisecond)
 }
 
+func awaitLength(t *testing.T, server *brokertest.Redis, stream string, length int64) {
+	t.Helper()
+	client := redis.NewClient(&redis.Options{Addr: server.Address})
+	defer func() { _ = client.Close() }()
+	require.Eventually(t, func() bool { return client.XLen(t.Context(), stream).Val() == length }, 20*time.Second, 5*time.Millisecond)
+}
+
 func TestCommentsThatAResyncHasSwallowedArrive(t *testing.T) {
 	// Whether another comment follows on the open connection, or none does.
 	for name, follow := range map[string]bool{"another follows": true, "none follows": false} {
@@ -120,6 +128,8 @@ func TestCommentsThatAResyncHasSwallowedArrive(t *testing.T) {
 			s, _ := r.watch("v", "")
 			want := r.posts("v", 3)
 			expect(t, s, want...)
+
+			awaitLength(t, b, r.poster.HistoryKey("v"), 3)
 
 			// Both are masters for a while: comments go to the one that the reader does not listen to.
 			command(t, b, "REPLICAOF", "NO", "ONE")
@@ -167,13 +177,15 @@ func TestACommentThatIsFilteredOutArrivesThoughNoneFollows(t *testing.T) {
 	r := start(t, server, func(cfg *api.Config) { cfg.Feed.CheckInterval = 500 * time.Millisecond })
 	s, _ := r.watch("v", "")
 	other, _ := r.watch("other", "")
-	expect(t, s, r.posts("v", 2)...)
+	posted := r.posts("v", 2)
+	expect(t, s, posted...)
+	last, err := comment.ParseID(posted[1].ID)
+	require.NoError(t, err)
+	next := comment.ID{Millis: last.Millis + 1}.String()
 	// A filter between lets the entry into the history and keeps the message from the channel.
 	filtered := poster(t, server, asItIs)
-	newest := r.post("other", "its id is a new one")
-	expect(t, other, newest)
-	command(t, server, "XADD", r.poster.HistoryKey("v"), newest.ID, "v", "1", "k", "comment", "p", "0-0", "d", `{"comment":"stored, and never published"}`)
-	command(t, server, "SET", r.poster.HeadKey("v"), newest.ID)
+	command(t, server, "XADD", r.poster.HistoryKey("v"), next, "v", "1", "k", "comment", "p", "0-0", "d", `{"comment":"stored, and never published"}`)
+	command(t, server, "SET", r.poster.HeadKey("v"), next)
 	event := s.Expect(t)
 	assert.Contains(t, event.Data, "stored, and never published")
 	r.AwaitMetric(t, `livecomments_reader_holes_total{seen="check"} 1`)
