@@ -108,8 +108,8 @@ end
 return failed(answer) and answer or id`)
 
 // Publish stores c in its video's history and publishes it to whoever is subscribed. It returns c with its ID. Where Redis is
-// the reason, its error wraps [ErrUnavailable]. After an error the comment may nonetheless have been stored where the answer was lost. Where Redis
-// has answered that it will not, as with [ErrForbidden], it is not stored.
+// the reason, its error wraps [ErrUnavailable]. After an error the comment may nonetheless have been stored, where the answer
+// was lost. Where Redis has answered that it will not, as with [ErrForbidden], it is not stored.
 func (b *Broker) Publish(ctx context.Context, c comment.Comment) (comment.Comment, error) {
 	c.ID = comment.ID{}
 	data, err := c.Encode()

@@ -189,13 +189,14 @@ func (c *connection) receive(ctx context.Context, pubsub *redis.PubSub) {
 			c.deliver(event)
 			continue
 		}
-		if closed := errors.Is(err, redis.ErrClosed); closed && c.health != connected {
+		closed := errors.Is(err, redis.ErrClosed)
+		if closed && c.health != connected {
 			return // watch has ended the session, and what it closed was noted
-		} else if closed {
-			c.down(err)
-			return
 		}
 		pause := c.down(err)
+		if closed {
+			return
+		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(pause):

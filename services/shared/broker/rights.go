@@ -27,16 +27,15 @@ const probe = ""
 
 // check reports why the broker cannot be used.
 func (b *Broker) check(ctx context.Context, use Use) error {
+	first, try := subscribing, b.probeSubscribe
 	if use == Publishing {
-		if err := b.redis.Ping(ctx).Err(); err != nil {
-			return b.unavailable(publishing, err)
-		}
-		return b.outcome(publishing, b.publish(ctx, probe, "", "undo").Err())
+		first, try = publishing, b.probePublish
 	}
-	if err := b.redis.Ping(ctx).Err(); err != nil {
-		return b.unavailable(subscribing, err)
+	err := b.redis.Ping(ctx).Err()
+	if err == nil {
+		err = try(ctx)
 	}
-	if err := b.outcome(subscribing, b.probeSubscribe(ctx)); err != nil {
+	if err := b.outcome(first, err); err != nil || use == Publishing {
 		return err
 	}
 	pages, err := b.History(ctx, Query{VideoID: probe})
@@ -48,6 +47,10 @@ func (b *Broker) check(ctx context.Context, use Use) error {
 	}
 	_, err = b.Heads(ctx, probe)
 	return err
+}
+
+func (b *Broker) probePublish(ctx context.Context) error {
+	return b.publish(ctx, probe, "", "undo").Err()
 }
 
 func (b *Broker) probeSubscribe(ctx context.Context) error {
