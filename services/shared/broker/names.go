@@ -17,6 +17,9 @@ import (
 //	0         shop    shop/video:v         comments:{shop/video:v}     comments:{shop/video:v}:head
 //	2         shop    shop@2/video:v       comments:{shop@2/video:v}   comments:{shop@2/video:v}:head
 //
+// The list of readers has its names likewise: readers:{fleet} in database 0, readers:{shop@2/fleet}, and the same with :sent
+// and :secret after it.
+//
 // No two installations share a name, because neither "@" nor "/" can be in a prefix or in a video's id. The braces put the
 // keys into the Redis Cluster slot of their video's channel.
 type names struct{ namespace string }
@@ -56,3 +59,9 @@ func (n names) history(videoID string) string { return "comments:{" + n.channel(
 
 // head is the string that holds the id of a video's newest message.
 func (n names) head(videoID string) string { return n.history(videoID) + ":head" }
+
+// fleet is the keys of the list of readers: their entries, how many viewers were sent to each, and the secret that they share.
+func (n names) fleet() []string {
+	entries := "readers:{" + n.namespace + "fleet}"
+	return []string{entries, entries + ":sent", entries + ":secret"}
+}

@@ -19,6 +19,8 @@ const (
 	Publishing Use = iota
 	// Reading is a Subscription, History and Heads.
 	Reading
+	// Placing is Reading, Announce and Leave.
+	Placing
 )
 
 // probe is the name of no video: an id has at least one character. What is done to it disturbs nobody, and the patterns of
@@ -45,8 +47,10 @@ func (b *Broker) check(ctx context.Context, use Use) error {
 	if pages[0].Err != nil {
 		return pages[0].Err
 	}
-	_, err = b.Heads(ctx, probe)
-	return err
+	if _, err = b.Heads(ctx, probe); err != nil || use == Reading {
+		return err
+	}
+	return b.Leave(ctx, probe)
 }
 
 func (b *Broker) probePublish(ctx context.Context) error {
@@ -106,6 +110,7 @@ const (
 	subscribing
 	readingHistory
 	listingTopics
+	announcing
 	operations // how many there are
 )
 

@@ -3,6 +3,7 @@ package broker_test
 import (
 	"context"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -51,7 +52,7 @@ func withUser(t *testing.T, server *brokertest.Redis, user string, rules ...any)
 	return b, admin
 }
 
-var uses = map[string]broker.Use{"comment": broker.Publishing, "reader": broker.Reading}
+var uses = map[string]broker.Use{"comment": broker.Publishing, "reader": broker.Reading, "placing": broker.Placing}
 
 func TestTheDocumentedRightsSuffice(t *testing.T) {
 	server := brokertest.Real(t)
@@ -68,6 +69,7 @@ func TestAServiceWaitsForEachRightThatItNeeds(t *testing.T) {
 	for user, taken := range map[string][]any{
 		"comment": {"resetchannels", "-publish", "-pexpire", "-xadd", "-xdel", "-del", "-get", "-set", "-exists", "-xrevrange", "-evalsha", "resetkeys", "-ping"},
 		"reader":  {"resetchannels", "-subscribe", "-unsubscribe", "-xrange", "-xrevrange", "-mget", "-time", "resetkeys", "-ping"},
+		"placing": {"-eval", "-hset", "-hget", "-hgetall", "-hincrby", "-hdel", "-time", "-get", "-set", "resetkeys"},
 	} {
 		for _, right := range taken {
 			t.Run(user+" "+strings.TrimPrefix(right.(string), "-"), func(t *testing.T) {
@@ -88,7 +90,7 @@ func TestAServiceWaitsForEachRightThatItNeeds(t *testing.T) {
 				assert.InDelta(t, 1, forbidden(t, b), 0)
 				keys, err := admin.Keys(t.Context(), "*").Result()
 				require.NoError(t, err)
-				if right != "-xdel" && right != "-del" {
+				if !slices.Contains([]any{"-xdel", "-del", "-hdel", "-hincrby", "-hgetall"}, right) {
 					assert.Empty(t, keys, "what was tried leaves nothing behind")
 				}
 				require.NoError(t, admin.Do(t.Context(), append([]any{"ACL", "SETUSER", user}, documented(t, user)...)...).Err())
