@@ -17,14 +17,25 @@ import (
 	"github.com/livecomments/livecomments/services/shared/config"
 )
 
+// VouchForOrigin sets what tells the origin of a request whose browser does not: after a redirect from one origin to another
+// it sends the origin "null" (https://fetch.spec.whatwg.org/#concept-http-redirect-fetch). vouch returns "" where it does not
+// know either. Such a request is let in where CORS_ORIGINS lets in what vouch returns.
+func (s *Server) VouchForOrigin(vouch func(*gin.Context) (origin string)) { s.vouch = vouch }
+
 // allowOrigins lets the pages of the configured origins call this service.
-func allowOrigins(cfg Config) (gin.HandlerFunc, error) {
+func (s *Server) allowOrigins() (gin.HandlerFunc, error) {
+	cfg := s.cfg
 	origins, err := parseOrigins(cfg.CORSOrigins)
 	if err != nil {
 		return nil, err
 	}
 	allowed := cors.DefaultConfig()
 	allowed.AllowOrigins = origins
+	if !slices.Contains(origins, "*") {
+		allowed.AllowOriginWithContextFunc = func(c *gin.Context, origin string) bool {
+			return origin == "null" && s.vouch != nil && slices.Contains(origins, s.vouch(c))
+		}
+	}
 	allowed.AllowMethods = []string{http.MethodGet, http.MethodPost}
 	allowed.AllowHeaders = []string{"Content-Type", "Last-Event-ID", "Cache-Control"}
 	allowed.ExposeHeaders = []string{"Retry-After"}

@@ -53,8 +53,10 @@ type Server struct {
 	cfg      Config
 	port     int
 	notReady atomic.Pointer[string]
-	stopping atomic.Bool
+	stopping chan struct{}
 	draining chan struct{}
+	linger   time.Duration
+	vouch    func(*gin.Context) (origin string)
 	handlers sync.WaitGroup
 	observed gin.HandlerFunc
 	others   []address // beside that of Engine
@@ -100,11 +102,11 @@ func New(service string, port int, cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		Engine: gin.New(), Registry: telemetry.NewRegistry(), Log: log, Instance: instance,
-		cfg: cfg, port: port, draining: make(chan struct{}), streams: none{},
+		cfg: cfg, port: port, stopping: make(chan struct{}), draining: make(chan struct{}), streams: none{},
 	}
 	s.connections = newConnections(log, func() int { return s.streams.Open() })
 	s.NotReady("starting")
-	crossOrigin, err := allowOrigins(cfg)
+	crossOrigin, err := s.allowOrigins()
 	if err != nil {
 		return nil, err
 	}
@@ -141,9 +143,11 @@ func (s *Server) ReadyAfter(what string, await func(context.Context) error) func
 }
 
 func (s *Server) readyz(c *gin.Context) {
-	if s.stopping.Load() {
+	select {
+	case <-s.stopping:
 		Fail(c, http.StatusServiceUnavailable, "not ready: stopping")
 		return
+	default:
 	}
 	if reason := s.notReady.Load(); reason != nil {
 		Fail(c, http.StatusServiceUnavailable, "not ready: %s", *reason)
@@ -152,11 +156,18 @@ func (s *Server) readyz(c *gin.Context) {
 	JSON(c, http.StatusOK, gin.H{"status": "ok"})
 }
 
+// Stopping is closed when the server is told to stop. For DRAIN_DELAY it goes on as before.
+func (s *Server) Stopping() <-chan struct{} { return s.stopping }
+
+// Linger has the server answer new requests while its streams end, and for so long after the last of them has ended, instead
+// of closing its port first: their clients come back to it, to be told where to go.
+func (s *Server) Linger(after time.Duration) { s.linger = after }
+
 // Draining is closed when the server begins to end its streams. Requests on open connections can still come then.
 func (s *Server) Draining() <-chan struct{} { return s.draining }
 
 // Run serves until ctx ends, then drains: for DRAIN_DELAY everything goes on with /readyz at 503, then no connection is
-// accepted any more and what is under way has STOP_TIMEOUT to end. The tasks run beside it, and are told to end after
+// accepted any more (see Linger) and what is under way has STOP_TIMEOUT to end. The tasks run beside it, and are told to end after
 // the last request has; Run returns when all have. The error says what kept it from serving, or how many connections it
 // had to cut.
 func (s *Server) Run(ctx context.Context, tasks ...func(context.Context)) error {
@@ -201,19 +212,31 @@ func (s *Server) serve(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 
-	s.stopping.Store(true)
+	close(s.stopping)
 	s.Log.Info("stopping", zap.Duration("drainDelay", s.cfg.DrainDelay), zap.Duration("stopTimeout", s.cfg.StopTimeout))
 	time.Sleep(s.cfg.DrainDelay)
 	close(s.draining)
 	s.streams.Drain()
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.StopTimeout)
 	defer cancel()
+	if s.linger > 0 {
+		s.streams.Await(limit)
+		s.wait(limit, s.linger)
+	}
 	left := s.end(limit, web)
 	s.Log.Info("stopped")
 	if left > 0 {
 		return fmt.Errorf("%d connections had not ended within STOP_TIMEOUT=%s and were cut", left, s.cfg.StopTimeout)
 	}
 	return nil
+}
+
+// wait returns after a time, or when ctx ends.
+func (s *Server) wait(ctx context.Context, length time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(length):
+	}
 }
 
 // end waits until everything that is under way has ended. It returns how much has not when ctx ends, and must be cut.
