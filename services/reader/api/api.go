@@ -17,10 +17,13 @@ import (
 
 	"github.com/livecomments/livecomments/services/reader/fanout"
 	"github.com/livecomments/livecomments/services/reader/feed"
+	"github.com/livecomments/livecomments/services/reader/router"
 	"github.com/livecomments/livecomments/services/shared/broker"
 	"github.com/livecomments/livecomments/services/shared/comment"
 	"github.com/livecomments/livecomments/services/shared/config"
 	"github.com/livecomments/livecomments/services/shared/descriptor"
+	"github.com/livecomments/livecomments/services/shared/fleet"
+	"github.com/livecomments/livecomments/services/shared/placement"
 	"github.com/livecomments/livecomments/services/shared/reports"
 	"github.com/livecomments/livecomments/services/shared/server"
 )
@@ -34,6 +37,7 @@ type Config struct {
 	StreamLifetime time.Duration  `env:"STREAM_LIFETIME" default:"30m" validate:"min=0" help:"A stream is ended after 80 to 100 % of this, so that viewers spread over new readers; they resume without loss. 0 for no limit."`
 	Retry          time.Duration  `env:"RETRY" default:"1s" validate:"min=1ms" help:"How long viewers are told to wait before they connect again, each 50 to 150 % of it."`
 	DrainPeriod    time.Duration  `env:"DRAIN_PERIOD" default:"10s" validate:"min=0" help:"At a stop the streams end spread over this time. It must be shorter than STOP_TIMEOUT."`
+	Router         router.Config  `embed:""`
 	Feed           feed.Config    `embed:""`
 	Server         server.Config  `embed:""`
 	Redis          broker.Config  `embed:""`
@@ -49,6 +53,7 @@ type api struct {
 	instance string
 	feed     *feed.Feed
 	engine   *fanout.Engine
+	router   *router.Router // nil where viewers stay wherever they connect
 	draining <-chan struct{}
 	metrics  *metrics
 
@@ -64,6 +69,10 @@ func Run(ctx context.Context, cfg Config) error {
 		return config.Errorf("DRAIN_PERIOD=%s is out of bounds: it must be shorter than STOP_TIMEOUT=%s", cfg.DrainPeriod, cfg.Server.StopTimeout)
 	}
 	srv, err := server.New("reader", cfg.Port, cfg.Server)
+	if err != nil {
+		return err
+	}
+	address, err := fleet.Address(cfg.Router.AdvertiseURL, cfg.listener())
 	if err != nil {
 		return err
 	}
@@ -93,13 +102,25 @@ func Run(ctx context.Context, cfg Config) error {
 	srv.Engine.GET("/connect", a.connectGet)
 	srv.Engine.POST("/connect", a.connectPost)
 	srv.Get("/health", a.health)
-	return srv.Run(ctx,
-		srv.ReadyAfter("Redis", func(ctx context.Context) error { return redis.Await(ctx, broker.Reading, srv.NotReady) }),
+	tasks := []func(context.Context){
 		a.engine.Run,
 		a.feed.Run,
-		func(ctx context.Context) {
-			reports.Run(ctx, cfg.Reports, srv.Log, a.report)
-		})
+		func(ctx context.Context) { reports.Run(ctx, cfg.Reports, srv.Log, a.report) },
+	}
+	if cfg.Router.Routing == string(placement.Random) {
+		ready := srv.ReadyAfter("Redis", func(ctx context.Context) error { return redis.Await(ctx, broker.Reading, srv.NotReady) })
+		return srv.Run(ctx, append(tasks, ready)...)
+	}
+	a.router = router.New(cfg.Router, redis, srv.Log, srv.Instance, address, streams{a})
+	return srv.Run(ctx, append(tasks, a.place(srv, redis)...)...)
+}
+
+// listener is where the reader will listen.
+func (c *Config) listener() net.Addr {
+	if c.Server.Listener != nil {
+		return c.Server.Listener.Addr()
+	}
+	return &net.TCPAddr{IP: net.IPv6unspecified, Port: c.Port}
 }
 
 // fitDescriptors lowers MAX_CONNECTIONS to what so many descriptors allow, and keeps the connections for queries to Redis to a
@@ -144,12 +165,19 @@ func (a *api) connect(c *gin.Context, viewer request) {
 		server.Fail(c, http.StatusBadRequest, "%s", err)
 		return
 	}
+	stay, sentOn := a.route(c, viewer)
+	if sentOn {
+		return
+	}
 	cursor, leave, err := a.join(c.Request.Context(), viewer.VideoID, position)
 	if err != nil {
 		a.refuse(c, err)
 		return
 	}
-	a.stream(c, viewer, position, cursor, leave)
+	if stay {
+		leave = a.keep(viewer.VideoID, leave)
+	}
+	a.stream(c, viewer, position, cursor, stay, leave)
 }
 
 // refusal is why a viewer is answered 503. Its reason is that of the metric.
@@ -166,7 +194,7 @@ var (
 var refusals = []*refusal{errFull, errDraining, errRedis}
 
 // join adds a viewer to its video. The error is a refusal, or that of ctx.
-func (a *api) join(ctx context.Context, video string, position feed.Position) (cursor fanout.Cursor, leave func(), err error) {
+func (a *api) join(ctx context.Context, video string, position feed.Position) (cursor fanout.Cursor, leave func(fanout.Reason), err error) {
 	release, err := a.admit()
 	if err != nil {
 		return cursor, nil, err
@@ -179,7 +207,7 @@ func (a *api) join(ctx context.Context, video string, position feed.Position) (c
 		}
 		return cursor, nil, err
 	}
-	return cursor, func() { exit(); release() }, nil
+	return cursor, func(why fanout.Reason) { exit(why == fanout.Moved); release() }, nil
 }
 
 // admit counts a viewer, unless there is no room for it.
@@ -189,12 +217,21 @@ func (a *api) admit() (release func(), err error) {
 		return nil, errDraining
 	default:
 	}
-	release = func() { a.admitted.Add(-1) }
-	if a.admitted.Add(1) > a.cfg.MaxConnections {
+	release = func() { a.count(-1) }
+	if a.count(1) > a.cfg.MaxConnections {
 		release()
 		return nil, errFull
 	}
 	return release, nil
+}
+
+// count adds to the streams and those who wait for one.
+func (a *api) count(n int64) int64 {
+	admitted := a.admitted.Add(n)
+	if a.router != nil {
+		a.router.Counted()
+	}
+	return admitted
 }
 
 // refuse answers a viewer that could not join.

@@ -28,7 +28,7 @@ func newMetrics(a *api) *metrics {
 		ended: map[fanout.Reason]prometheus.Counter{},
 	}
 	ended := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "livecomments_reader_streams_ended_total", Help: "Streams that ended, by reason: left, lost, slow, lifetime or drain.",
+		Name: "livecomments_reader_streams_ended_total", Help: "Streams that ended, by reason: left, lost, slow, lifetime, moved or drain.",
 	}, []string{"reason"})
 	// A counter that is not there yet would hide its first event from rate().
 	for _, r := range refusals {

@@ -14,17 +14,19 @@ import (
 	"github.com/livecomments/livecomments/services/shared/server"
 )
 
-// stream takes the connection from the HTTP server and hands it to the engine. leave is called when the stream has ended.
-func (a *api) stream(c *gin.Context, viewer request, position feed.Position, cursor fanout.Cursor, leave func()) {
+// stream takes the connection from the HTTP server and hands it to the engine. leave is called when the stream has ended, with the
+// reason.
+func (a *api) stream(c *gin.Context, viewer request, position feed.Position, cursor fanout.Cursor, stay bool, leave func(fanout.Reason)) {
 	opening := a.opening(c, viewer, position, cursor)
+	opening.Stay = stay
 	connection, _, err := c.Writer.Hijack()
 	if err != nil {
-		leave()
+		leave(fanout.Left)
 		server.Fail(c, http.StatusHTTPVersionNotSupported, "an event stream needs HTTP/1.1: %s", err)
 		return
 	}
 	a.engine.Serve(connection, cursor, opening, func(reason fanout.Reason) {
-		leave()
+		leave(reason)
 		a.metrics.ended[reason].Inc()
 	})
 }

@@ -57,11 +57,12 @@ const (
 	Lost     Reason = "lost" // its host has not answered for the write timeout
 	Slow     Reason = "slow" // it has taken nothing for the write timeout
 	Lifetime Reason = "lifetime"
+	Moved    Reason = "moved" // it belongs to another reader
 	Drain    Reason = "drain"
 )
 
 // Reasons are all of them.
-var Reasons = []Reason{Left, Lost, Slow, Lifetime, Drain}
+var Reasons = []Reason{Left, Lost, Slow, Lifetime, Moved, Drain}
 
 // share is how many streams of a topic go to one writer before the next has its share: the few viewers of a small video
 // cost one writer's attention a comment, the many of a large one have that of all.
@@ -121,6 +122,8 @@ type Opening struct {
 	Events [][]byte
 	// Chunked says that the body is, as Head must say. Else it ends with the connection.
 	Chunked bool
+	// Stay keeps the stream from being moved.
+	Stay bool
 }
 
 // Serve makes connection a stream that starts with opening and goes on from cursor. The connection is the engine's from now
@@ -133,7 +136,8 @@ func (e *Engine) Serve(connection net.Conn, cursor Cursor, opening Opening, ende
 func (e *Engine) serve(w *writer, socket socket, cursor Cursor, opening Opening, ended func(Reason)) {
 	e.open.Add(1)
 	s := &stream{
-		topic: cursor.topic, cursor: cursor.At, epoch: cursor.epoch, gap: cursor.Gap, chunked: opening.Chunked, socket: socket, onEnd: ended,
+		topic: cursor.topic, cursor: cursor.At, epoch: cursor.epoch, gap: cursor.Gap, chunked: opening.Chunked, stay: opening.Stay,
+		socket: socket, onEnd: ended,
 	}
 	s.rest = opening.Head
 	for _, event := range opening.Events {

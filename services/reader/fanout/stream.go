@@ -19,6 +19,7 @@ type stream struct {
 	waiting, closing, closed bool
 	gap                      bool // the viewer begins with a gap
 	chunked                  bool // its body is
+	stay                     bool // it is not to be moved
 	socket                   socket
 	// rest goes before the frames after the cursor: what is for this viewer only, and what was not taken of a frame.
 	rest  []byte

@@ -41,6 +41,7 @@ type todo struct {
 	joined  []*stream
 	dirty   []*part
 	signals []signal
+	moves   []*move
 }
 
 // signal is what became of a stream's connection: it is writable again, or the viewer has left.
@@ -127,9 +128,10 @@ func (w *writer) run(ctx context.Context) {
 		w.takeInbox()
 		w.admit()
 		w.handleSignals()
+		w.makeMoves()
 		w.fireAlarms()
 		w.rotate()
-		if len(w.todo.joined)+len(w.todo.signals)+len(w.rotation) > 0 {
+		if len(w.todo.joined)+len(w.todo.signals)+len(w.todo.moves)+len(w.rotation) > 0 {
 			continue
 		}
 		timer.Reset(w.untilNextAlarm())
@@ -147,6 +149,7 @@ func (w *writer) takeInbox() {
 	w.mu.Lock()
 	w.todo.joined = append(w.todo.joined, w.inbox.joined...)
 	w.todo.signals = append(w.todo.signals, w.inbox.signals...)
+	w.todo.moves = append(w.todo.moves, w.inbox.moves...)
 	w.todo.dirty, w.inbox = append(w.todo.dirty, w.inbox.dirty...), todo{}
 	drain := w.drain
 	w.mu.Unlock()

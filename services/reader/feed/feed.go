@@ -91,14 +91,21 @@ type Position struct {
 }
 
 // Join adds a viewer to a video. When it returns, everything from the position on is certain to come after the cursor, or is
-// announced there as a gap. leave ends the viewer's part in the video. The error is ErrUnavailable or that of ctx.
-func (f *Feed) Join(ctx context.Context, video string, position Position) (cursor fanout.Cursor, leave func(), err error) {
+// announced there as a gap. leave ends the viewer's part in the video; a viewer that has moved to another reader is not waited
+// for. The error is ErrUnavailable or that of ctx.
+func (f *Feed) Join(ctx context.Context, video string, position Position) (cursor fanout.Cursor, leave func(moved bool), err error) {
 	t := f.addViewer(video)
 	if cursor, err = f.locate(ctx, t, position); err != nil {
-		f.removeViewer(t)
+		f.removeViewer(t, f.cfg.Linger)
 		return cursor, nil, err
 	}
-	return cursor, func() { f.removeViewer(t) }, nil
+	return cursor, func(moved bool) {
+		if moved {
+			f.removeViewer(t, 0)
+		} else {
+			f.removeViewer(t, f.cfg.Linger)
+		}
+	}, nil
 }
 
 // locate finds a viewer's cursor in what the topic holds, or else in the history, within SUBSCRIBE_TIMEOUT.
@@ -148,11 +155,12 @@ func (f *Feed) addViewer(video string) *topic {
 	return t
 }
 
-func (f *Feed) removeViewer(t *topic) {
+// removeViewer uncounts a viewer of a topic. When it was the last, the topic is given up after linger.
+func (f *Feed) removeViewer(t *topic, linger time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if t.viewers.Add(-1) == 0 {
-		t.linger.Reset(f.cfg.Linger)
+		t.linger.Reset(linger)
 	}
 }
 
@@ -183,6 +191,29 @@ func (f *Feed) Topics(most int) (count int, videos []string) {
 	}
 	slices.Sort(videos)
 	return len(f.topics), videos
+}
+
+// Audience is how many viewers a video has here.
+func (f *Feed) Audience(video string) int {
+	if t := f.topic(video); t != nil {
+		return int(t.viewers.Load())
+	}
+	return 0
+}
+
+// Audiences calls each with every video that has viewers here, their number, and the topic that they follow.
+func (f *Feed) Audiences(each func(video string, viewers int, topic *fanout.Topic)) {
+	for _, t := range f.all() {
+		viewers := int(t.viewers.Load())
+		if viewers == 0 {
+			continue
+		}
+		select {
+		case <-t.ready:
+			each(t.video, viewers, t.output)
+		default: // its first viewers are still waiting
+		}
+	}
 }
 
 // Received is how many messages Redis has delivered to this reader, or were filled in from the history.

@@ -1,0 +1,126 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/livecomments/livecomments/services/reader/fanout"
+	"github.com/livecomments/livecomments/services/reader/router"
+	"github.com/livecomments/livecomments/services/shared/broker"
+	"github.com/livecomments/livecomments/services/shared/fleet"
+	"github.com/livecomments/livecomments/services/shared/server"
+)
+
+// place has viewers placed by the router. It returns the tasks that this takes.
+func (a *api) place(srv *server.Server, redis *broker.Broker) []func(context.Context) {
+	a.router.Register(srv.Registry)
+	srv.VouchForOrigin(a.vouchForOrigin)
+	srv.Get("/fleet", a.showFleet)
+	// The viewers whose streams a drain ends come back here, and are sent to other readers: the last of them by then.
+	srv.Linger(a.cfg.Retry*3/2 + time.Second)
+	return []func(context.Context){
+		a.router.Run,
+		srv.ReadyAfter("Redis", func(ctx context.Context) error {
+			if err := redis.Await(ctx, broker.Placing, srv.NotReady); err != nil {
+				return err
+			}
+			return a.router.Await(ctx)
+		}),
+		func(ctx context.Context) {
+			select {
+			case <-srv.Stopping():
+				a.router.Drain()
+			case <-ctx.Done():
+			}
+		},
+	}
+}
+
+// route sends a viewer on that belongs to another reader. Else stay says that it is not to be moved.
+func (a *api) route(c *gin.Context, viewer request) (stay, sentOn bool) {
+	if a.router == nil || a.router.View() == nil {
+		return false, false
+	}
+	verdict := a.router.Place(c.Request.Context(), router.Viewer{
+		User: viewer.UserID, Video: viewer.VideoID, Mark: router.MarkOf(c.Request), Origin: origin(c), Cookie: a.credentials(c),
+	})
+	if verdict.To == "" {
+		return verdict.Stay, false
+	}
+	to := router.Location(verdict.To, c.Request.URL, verdict.Mark)
+	c.Header("Location", to)
+	c.Header("Cache-Control", "no-store")
+	// The viewer's next connection is to another reader.
+	c.Header("Connection", "close")
+	server.JSON(c, http.StatusTemporaryRedirect, gin.H{"location": to})
+	return false, true
+}
+
+// keep counts a viewer that stays until it leaves.
+func (a *api) keep(video string, leave func(fanout.Reason)) func(fanout.Reason) {
+	release := a.router.Keep(video)
+	return func(why fanout.Reason) { release(); leave(why) }
+}
+
+// origin is that of the viewer's page, which the server has let in. Browsers send none from a page of the reader's own, and
+// "null" where they do not say.
+func origin(c *gin.Context) string {
+	if origin := c.GetHeader("Origin"); origin != "null" {
+		return origin
+	}
+	return ""
+}
+
+// credentials are the cookies of a request, where those count.
+func (a *api) credentials(c *gin.Context) string {
+	if a.cfg.Server.CORSCredentials {
+		return c.GetHeader("Cookie")
+	}
+	return ""
+}
+
+// vouchForOrigin is the origin of a page whose viewer another reader has sent here.
+func (a *api) vouchForOrigin(c *gin.Context) string {
+	if c.Request.URL.Path != "/connect" {
+		return ""
+	}
+	return a.router.VouchForOrigin(router.MarkOf(c.Request), a.credentials(c), c.Request.Method == http.MethodOptions)
+}
+
+// streams is the reader's streams as the router sees them.
+type streams struct{ *api }
+
+func (s streams) Count() int        { return int(s.admitted.Load()) }
+func (s streams) Capacity() int     { return int(s.cfg.MaxConnections) }
+func (s streams) Delivered() uint64 { return s.engine.Stats().Comments }
+
+func (s streams) Audience(video string) int { return s.feed.Audience(video) }
+
+func (s streams) Audiences(each func(video string, viewers int, topic *fanout.Topic)) {
+	s.feed.Audiences(each)
+}
+
+func (s streams) Move(topic *fanout.Topic, n int) { s.engine.Move(topic, n) }
+
+// showFleet answers with the fleet as this reader sees it.
+func (a *api) showFleet(c *gin.Context) {
+	type member struct {
+		fleet.Member
+		AgeMillis int64 `json:"ageMillis"`
+	}
+	view := a.router.View()
+	if view == nil {
+		server.Fail(c, http.StatusServiceUnavailable, "the fleet is not known yet: Redis has not answered")
+		return
+	}
+	members := make([]member, len(view.Members))
+	for i, m := range view.Members {
+		members[i] = member{m, view.Age(i, time.Now()).Milliseconds()}
+	}
+	server.JSON(c, http.StatusOK, gin.H{
+		"instance": a.instance, "routing": a.cfg.Router.Routing, "readers": members, "misplaced": a.router.Misplaced(), "steady": view.Steady,
+	})
+}

@@ -1,0 +1,131 @@
+package router
+
+import (
+	"math"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/livecomments/livecomments/services/shared/fleet"
+	"github.com/livecomments/livecomments/services/shared/placement"
+)
+
+const (
+	// least is the viewers that a reader may have in any case: where there are few, a bound on them would only split videos.
+	least = 16
+	// closed is the load of a reader that takes nobody. It is more than any bound.
+	closed = math.MaxInt32
+	// lateAfter is the age from which an announcement is late.
+	lateAfter = fleet.Interval + fleet.Interval/2
+)
+
+// plan is where viewers belong, by one view of the fleet.
+type plan struct {
+	view     *fleet.View
+	strategy placement.Strategy
+	// members are the readers that take viewers, by placement.Reader; own is this one among them, or Nowhere.
+	members []fleet.Member
+	own     placement.Reader
+	since   time.Time // when the members became these
+	// sent counts the viewers that were sent to each since the view was read.
+	sent  []atomic.Int64
+	total int // viewers, of all readers whose viewers these members take
+	floor int // of the total that is reckoned with
+	// growth is about how many viewers have come to the fleet in the time that announcements are old.
+	growth int
+	// others is the large audiences that other readers have announced.
+	others map[placement.Video]int
+	// announced is what others know of our viewers, and tolerance by how much that may be wrong.
+	announced, tolerance int
+}
+
+func newPlan(cfg Config, view *fleet.View, last *plan) *plan {
+	p := &plan{view: view, own: placement.Nowhere, since: view.Read, others: map[placement.Video]int{}}
+	self := view.Members[view.Own]
+	p.announced = self.Viewers
+	for i, m := range view.Members {
+		if m.Policy != self.Policy {
+			continue
+		}
+		p.total += m.Viewers
+		if i != view.Own {
+			for _, large := range m.Large {
+				p.others[large.Video] += large.Viewers
+			}
+		}
+		if m.Draining || m.Unreachable {
+			continue
+		}
+		if i == view.Own {
+			p.own = placement.Reader(len(p.members))
+		}
+		p.members = append(p.members, m)
+	}
+	p.sent = make([]atomic.Int64, len(p.members))
+	p.floor = int(math.Ceil(least * float64(len(p.members)) / (1 + cfg.LoadBound)))
+	p.tolerance = max(4, p.mean()/50)
+	if last != nil {
+		p.growth = max(0, p.total-last.total, last.growth/2)
+	}
+	if last != nil && slices.EqualFunc(p.members, last.members, func(a, b fleet.Member) bool { return a.Instance == b.Instance }) {
+		p.strategy, p.since = last.strategy, last.since
+		return p
+	}
+	names := make([]string, len(p.members))
+	for i, m := range p.members {
+		names[i] = m.Instance
+	}
+	strategy, err := placement.New(placement.Name(cfg.Routing), placement.Options{VirtualNodes: virtualNodes, Epsilon: cfg.LoadBound}, names)
+	if err != nil {
+		panic(err) // only for options out of bounds, and the members of a view have different names
+	}
+	p.strategy = strategy
+	return p
+}
+
+// mean is the viewers of a reader, on average.
+func (p *plan) mean() int { return p.total / max(1, len(p.members)) }
+
+// loads are the viewers of all readers as far as they are known: here exactly, elsewhere what was announced and who was sent
+// there since. Readers that are full are closed.
+func (p *plan) loads(own int) placement.Loads {
+	loads := placement.Loads{Viewers: make([]int, len(p.members)), Total: p.total - p.announced + own}
+	for i, m := range p.members {
+		viewers := m.Viewers
+		if placement.Reader(i) == p.own {
+			viewers = own
+		} else if sent := int(p.sent[i].Load()); sent > 0 {
+			viewers += sent
+			loads.Total += sent
+		}
+		if viewers >= m.Capacity {
+			viewers = closed
+		}
+		loads.Viewers[i] = viewers
+	}
+	loads.Total = max(loads.Total, p.floor)
+	return loads
+}
+
+// audience is about how many viewers a video has in the whole fleet.
+func (p *plan) audience(video placement.Video, here int) int { return p.others[video] + here }
+
+// pick is the reader that a viewer belongs to, or where the strategy does not mind that it is closed, the first candidate that
+// is not. It is Nowhere when all are closed.
+func (p *plan) pick(candidates placement.Candidates, loads placement.Loads) placement.Reader {
+	target := p.strategy.Pick(candidates, loads)
+	if target == placement.Nowhere || loads.Viewers[target] < closed {
+		return target
+	}
+	for reader := range candidates.All() {
+		if loads.Viewers[reader] < closed {
+			return reader
+		}
+	}
+	return placement.Nowhere
+}
+
+// late reports whether a reader had not announced itself for longer than it should when the list was read.
+func (p *plan) late(reader placement.Reader) bool {
+	return p.view.Now.Sub(p.members[reader].At) > lateAfter
+}

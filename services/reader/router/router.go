@@ -1,0 +1,285 @@
+// Package router decides which reader a viewer's stream belongs to, sends viewers there, and moves the streams that are here
+// and belong elsewhere.
+//
+//	viewer ──► GET /connect ──► reader-1 ──► it belongs here: its stream begins
+//	                               │
+//	                               └──► 307, Location: http://reader-2/connect?...&placed=<mark>
+//	viewer ──► GET /connect?...&placed=<mark> ──► reader-2: a viewer with a mark is taken
+//
+// Every reader computes the same order of readers for a video, by package placement, and knows the loads of all, by package
+// fleet. The data never passes through a reader that does not hold the stream. A mark is for one connect: a browser comes back
+// to the address that it was sent to, mark and all, and is sent on where it belongs then.
+package router
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/livecomments/livecomments/services/reader/fanout"
+	"github.com/livecomments/livecomments/services/shared/broker"
+	"github.com/livecomments/livecomments/services/shared/fleet"
+	"github.com/livecomments/livecomments/services/shared/placement"
+)
+
+// Config says where viewers belong.
+type Config struct {
+	Routing      string  `env:"ROUTING" default:"random" validate:"oneof=random hash bounded" help:"Where a viewer belongs: random is wherever it connects; with hash it is sent to its video's reader, with bounded too, unless that has too many viewers."`
+	AdvertiseURL string  `env:"ADVERTISE_URL" help:"URL at which viewers reach this reader and no other, for those who are sent here. Default: the listener's address and port."`
+	LoadBound    float64 `env:"LOAD_BOUND" default:"0.25" validate:"min=0.01,max=10" help:"How far above the mean of viewers a reader may be with ROUTING=bounded: 0.25 allows 1.25 times the mean. The same for all readers."`
+	MoveRate     float64 `env:"MOVE_RATE" default:"0.02" validate:"min=0,max=1" help:"Part of this reader's streams that may be ended a second because they belong to another reader, since the fleet or the load has changed; 0 for none."`
+}
+
+// virtualNodes is the points of a reader on the ring. All readers of all versions must have the same.
+const virtualNodes = 160
+
+// policy names how viewers are placed. Readers of different policies place no viewers on each other, so that while a fleet is
+// changed from one to the other no stream is moved back and forth.
+func (c *Config) policy() string {
+	if c.Routing == string(placement.Bounded) {
+		return fmt.Sprintf("%s/%g", c.Routing, c.LoadBound)
+	}
+	return c.Routing
+}
+
+// Streams are those of the reader.
+type Streams interface {
+	// Count is how many there are, with those that are about to begin, and Capacity how many there can be.
+	Count() int
+	Capacity() int
+	// Delivered counts the comments written to them.
+	Delivered() uint64
+	// Audience is how many viewers a video has here; Audiences calls each with all videos that have any.
+	Audience(video string) int
+	Audiences(each func(video string, viewers int, topic *fanout.Topic))
+	// Move ends n streams of a topic because they belong elsewhere.
+	Move(topic *fanout.Topic, n int)
+}
+
+// Router routes the viewers of one reader. It is safe for concurrent use.
+type Router struct {
+	cfg      Config
+	log      *zap.Logger
+	streams  Streams
+	fleet    *fleet.Fleet
+	plan     atomic.Pointer[plan]
+	changed  chan struct{}
+	marks    marks
+	attempts attempts
+	probes   probes
+	arrived  atomic.Uint64
+	metrics  *metrics
+
+	misplaced atomic.Int64
+	large     atomic.Pointer[[]fleet.Audience]
+
+	mu   sync.Mutex
+	kept map[string]int // viewers by video that stay though they belong elsewhere
+}
+
+// New makes a router for a reader of that name, which viewers reach at address. It routes nobody before Run.
+func New(cfg Config, b *broker.Broker, log *zap.Logger, instance, address string, streams Streams) *Router {
+	r := &Router{cfg: cfg, log: log, streams: streams, changed: make(chan struct{}, 1), kept: map[string]int{}}
+	r.fleet = fleet.New(b, log, instance, address, cfg.policy(), r.state, r.take)
+	r.metrics = newMetrics(r)
+	return r
+}
+
+// Register makes what the router does, and what it knows of the fleet, part of registry.
+func (r *Router) Register(registry *prometheus.Registry) {
+	r.metrics.register(registry)
+	r.fleet.Register(registry)
+}
+
+// Run announces the reader and moves streams until ctx ends.
+func (r *Router) Run(ctx context.Context) {
+	var tasks sync.WaitGroup
+	tasks.Go(func() { r.fleet.Run(ctx) })
+	tasks.Go(func() { r.move(ctx) })
+	tasks.Wait()
+}
+
+// Await returns when the fleet is known, or with the error of ctx.
+func (r *Router) Await(ctx context.Context) error { return r.fleet.Await(ctx) }
+
+// Drain tells the fleet that this reader takes no more viewers.
+func (r *Router) Drain() { r.fleet.Drain() }
+
+// View is the fleet as this reader sees it; nil before it is known.
+func (r *Router) View() *fleet.View { return r.fleet.View() }
+
+// Misplaced is how many streams here belong elsewhere.
+func (r *Router) Misplaced() int { return int(r.misplaced.Load()) }
+
+// state is what the fleet is told of this reader.
+func (r *Router) state() fleet.State {
+	state := fleet.State{
+		Viewers: r.streams.Count(), Capacity: r.streams.Capacity(), Misplaced: r.Misplaced(),
+		Deliveries: r.streams.Delivered(), Arrived: r.arrived.Load(),
+	}
+	if large := r.large.Load(); large != nil {
+		state.Large = *large
+	}
+	return state
+}
+
+// take makes a plan of a new view of the fleet.
+func (r *Router) take(view *fleet.View) {
+	p := newPlan(r.cfg, view, r.plan.Load())
+	r.plan.Store(p)
+	select {
+	case r.changed <- struct{}{}:
+	default:
+	}
+}
+
+// Counted is to be called when the number of streams has changed. Where it has changed by much, the others are told soon.
+func (r *Router) Counted() {
+	p := r.plan.Load()
+	if p == nil {
+		return
+	}
+	if change := r.streams.Count() - p.announced; max(change, -change) > p.tolerance {
+		r.fleet.Urge()
+	}
+}
+
+// Viewer is who asks for a stream.
+type Viewer struct {
+	User, Video string
+	// Mark is what the reader has given it that has sent it here; empty where none has.
+	Mark string
+	// Origin is that of its page, where it is one of another origin than the reader's, and Cookie its credentials.
+	Origin, Cookie string
+}
+
+// Verdict says where a viewer belongs.
+type Verdict struct {
+	// To is the base URL of the reader that it is to be sent to, and Mark what it is to be given; empty where it is to stay.
+	To, Mark string
+	// Stay says that a viewer that is taken here belongs elsewhere, and is not to be moved there.
+	Stay bool
+	// Nobody says that no reader, this one included, has room for it.
+	Nobody bool
+}
+
+// Place decides where a viewer belongs.
+func (r *Router) Place(ctx context.Context, v Viewer) Verdict {
+	if r.takesMark(v.Mark) {
+		r.arrived.Add(1)
+		r.metrics.arrivals[placed].Inc()
+		return Verdict{}
+	}
+	p := r.plan.Load()
+	candidates := p.strategy.Candidates(placement.VideoOf(v.Video))
+	loads := p.loads(r.streams.Count())
+	// When many come at once, what is known of the readers is of different moments. A reader must not be taken for full because it
+	// was the last to announce itself: that would split its videos. What is too much for it moves later.
+	loads.Total += p.growth
+	loads.Audience = p.audience(candidates.Video, r.streams.Audience(v.Video))
+	failed := false
+	for {
+		target := p.pick(candidates, loads)
+		switch {
+		case target == placement.Nowhere:
+			return Verdict{Nobody: true}
+		case target == p.own && failed:
+			r.metrics.arrivals[kept].Inc()
+			return Verdict{Stay: true}
+		case target == p.own:
+			r.metrics.arrivals[here].Inc()
+			return Verdict{}
+		case r.answers(ctx, v, p, target):
+			return r.send(v, p, target)
+		}
+		failed = true
+		loads.Viewers[target] = closed
+	}
+}
+
+// answers reports whether a viewer can be expected to reach a reader. Where there is doubt, because it is late with its
+// announcement or the viewer was sent there and is here again, the reader is asked.
+func (r *Router) answers(ctx context.Context, v Viewer, p *plan, target placement.Reader) bool {
+	m := p.members[target]
+	if !p.late(target) && !r.attempts.again(v, m.Instance) {
+		return true
+	}
+	return r.probes.answers(ctx, m.Address)
+}
+
+// send sends a viewer to another reader.
+func (r *Router) send(v Viewer, p *plan, target placement.Reader) Verdict {
+	to := p.members[target]
+	p.sent[target].Add(1)
+	r.fleet.Sent(to.Instance)
+	r.attempts.note(v, to.Instance)
+	reason := elsewhere
+	if p.own == placement.Nowhere {
+		reason = leaving
+	}
+	r.metrics.redirects[reason].Inc()
+	return Verdict{To: to.Address, Mark: newMark(r.fleet.Now(), v).sign(r.fleet.Secret())}
+}
+
+// markParameter is the query parameter that carries a mark.
+const markParameter = "placed"
+
+// MarkOf is the mark in a request; empty where there is none.
+func MarkOf(request *http.Request) string { return request.URL.Query().Get(markParameter) }
+
+// Location is the URL of the same request at another reader, with a mark.
+func Location(to string, request *url.URL, mark string) string {
+	query := request.Query()
+	query.Set(markParameter, mark)
+	return strings.TrimRight(to, "/") + request.EscapedPath() + "?" + query.Encode()
+}
+
+// takesMark reports whether a mark is good for this connect, and uses it up. Who made it does not count: all that it does is to
+// end the viewer's way here.
+func (r *Router) takesMark(text string) bool {
+	m, err := parseMark(text)
+	return err == nil && m.age(r.fleet.Now()) <= markLifetime && r.marks.use(m.nonce)
+}
+
+// VouchForOrigin is the origin of the page of a viewer that another reader of the fleet has sent here, after that reader has let
+// it in; empty where no reader has. cookie is the credentials that come with the request, where it can have any.
+func (r *Router) VouchForOrigin(mark, cookie string, preflight bool) string {
+	m, err := parseMark(mark)
+	switch {
+	case err != nil || !m.signedWith(r.fleet.Secret()) || m.age(r.fleet.Now()).Abs() > markLifetime || r.marks.used(m.nonce):
+		return ""
+	case !preflight && m.credentials != hashOf(cookie):
+		return "" // it was given to somebody else
+	}
+	return m.origin
+}
+
+// Keep counts a viewer that stays though it belongs elsewhere, until release.
+func (r *Router) Keep(video string) (release func()) {
+	add := func(n int) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.kept[video] += n; r.kept[video] == 0 {
+			delete(r.kept, video)
+		}
+	}
+	add(1)
+	return func() { add(-1) }
+}
+
+func (r *Router) keptOf(video string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.kept[video]
+}
+
+// markLifetime is how long after it was given a mark is good: the time that a viewer may take for a redirect.
+const markLifetime = 10 * time.Second
