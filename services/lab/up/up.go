@@ -34,6 +34,7 @@ type Command struct {
 	Viewers           int           `default:"3" help:"Simulated viewers; 0 for none, to bring your own."`
 	Videos            int           `default:"2" help:"Videos that they watch; at most as many as viewers."`
 	Popularity        string        `default:"uniform" enum:"uniform,three-tier,zipf" help:"How the viewers spread over the videos: uniform, three-tier or zipf."`
+	Routing           string        `default:"random" enum:"random,hash,bounded" help:"Where viewers belong: random is wherever they connect; hash and bounded send those of a video to its reader."`
 	CommentsPerMinute float64       `default:"15" help:"Comments that each viewer posts a minute, on average."`
 	Duration          time.Duration `help:"Stop after this long; by default at Ctrl-C."`
 	Every             time.Duration `default:"2s" help:"Time between the lines that show the flow."`
@@ -268,6 +269,7 @@ func (s *system) startReader(i int, redisURL string) error {
 	}
 	s.at.Readers = append(s.at.Readers, url)
 	reader.Redis.RedisURL, reader.Reports = redisURL, s.reports
+	reader.Router.Routing, reader.Router.AdvertiseURL = s.command.Routing, url
 	// Nobody waits here for balancers to look elsewhere.
 	reader.DrainPeriod = 100 * time.Millisecond
 	s.launch(name, func(ctx context.Context) error { return readerapi.Run(ctx, reader) })
