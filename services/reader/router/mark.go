@@ -49,7 +49,7 @@ const (
 func (m mark) sign(secret string) string {
 	body := make([]byte, 0, markHead+len(m.origin)+signatureSize)
 	body = append(body, markVersion)
-	body = binary.BigEndian.AppendUint64(body, uint64(m.at.UnixMilli())) //nolint:gosec // it is after 1970
+	body = binary.BigEndian.AppendUint64(body, uint64(m.at.UnixMilli()))
 	body = binary.BigEndian.AppendUint64(body, m.nonce)
 	body = binary.BigEndian.AppendUint64(body, m.credentials)
 	body = append(body, m.origin...)
