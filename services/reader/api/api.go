@@ -165,19 +165,19 @@ func (a *api) connect(c *gin.Context, viewer request) {
 		server.Fail(c, http.StatusBadRequest, "%s", err)
 		return
 	}
-	stay, sentOn := a.route(c, viewer)
+	verdict, sentOn := a.route(c, viewer)
 	if sentOn {
 		return
 	}
-	cursor, leave, err := a.join(c.Request.Context(), viewer.VideoID, position)
+	cursor, leave, err := a.join(c.Request.Context(), viewer.VideoID, position, verdict.Placed)
 	if err != nil {
 		a.refuse(c, err)
 		return
 	}
-	if stay {
+	if verdict.Stay {
 		leave = a.keep(viewer.VideoID, leave)
 	}
-	a.stream(c, viewer, position, cursor, stay, leave)
+	a.stream(c, viewer, position, cursor, verdict.Stay, leave)
 }
 
 // refusal is why a viewer is answered 503. Its reason is that of the metric.
@@ -193,9 +193,9 @@ var (
 
 var refusals = []*refusal{errFull, errDraining, errRedis}
 
-// join adds a viewer to its video. The error is a refusal, or that of ctx.
-func (a *api) join(ctx context.Context, video string, position feed.Position) (cursor fanout.Cursor, leave func(fanout.Reason), err error) {
-	release, err := a.admit()
+// join adds a viewer to its video, one that was placed also while the reader drains. The error is a refusal, or that of ctx.
+func (a *api) join(ctx context.Context, video string, position feed.Position, placed bool) (cursor fanout.Cursor, leave func(fanout.Reason), err error) {
+	release, err := a.admit(placed)
 	if err != nil {
 		return cursor, nil, err
 	}
@@ -210,11 +210,14 @@ func (a *api) join(ctx context.Context, video string, position feed.Position) (c
 	return cursor, func(why fanout.Reason) { exit(why == fanout.Moved); release() }, nil
 }
 
-// admit counts a viewer, unless there is no room for it.
-func (a *api) admit() (release func(), err error) {
+// admit counts a viewer, unless there is no room for it. One that was placed before the others knew of the drain cannot be sent
+// on: it gets a stream that ends soon.
+func (a *api) admit(placed bool) (release func(), err error) {
 	select {
 	case <-a.draining:
-		return nil, errDraining
+		if !placed {
+			return nil, errDraining
+		}
 	default:
 	}
 	release = func() { a.count(-1) }

@@ -39,16 +39,16 @@ func (a *api) place(srv *server.Server, redis *broker.Broker) []func(context.Con
 	}
 }
 
-// route sends a viewer on that belongs to another reader. Else stay says that it is not to be moved.
-func (a *api) route(c *gin.Context, viewer request) (stay, sentOn bool) {
+// route sends a viewer on that belongs to another reader, and reports whether it has. Else the verdict says what it is here.
+func (a *api) route(c *gin.Context, viewer request) (verdict router.Verdict, sentOn bool) {
 	if a.router == nil || a.router.View() == nil {
-		return false, false
+		return verdict, false
 	}
-	verdict := a.router.Place(c.Request.Context(), router.Viewer{
+	verdict = a.router.Place(c.Request.Context(), router.Viewer{
 		User: viewer.UserID, Video: viewer.VideoID, Mark: router.MarkOf(c.Request), Origin: origin(c), Cookie: a.credentials(c),
 	})
 	if verdict.To == "" {
-		return verdict.Stay, false
+		return verdict, false
 	}
 	to := router.Location(verdict.To, c.Request.URL, verdict.Mark)
 	c.Header("Location", to)
@@ -56,7 +56,7 @@ func (a *api) route(c *gin.Context, viewer request) (stay, sentOn bool) {
 	// The viewer's next connection is to another reader.
 	c.Header("Connection", "close")
 	server.JSON(c, http.StatusTemporaryRedirect, gin.H{"location": to})
-	return false, true
+	return verdict, true
 }
 
 // keep counts a viewer that stays until it leaves.

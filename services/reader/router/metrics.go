@@ -16,7 +16,7 @@ type reason string
 
 const (
 	elsewhere reason = "elsewhere" // it belongs there
-	leaving   reason = "leaving"   // this reader drains, or viewers cannot reach it
+	departing reason = "leaving"   // this reader drains, or viewers cannot reach it
 )
 
 type metrics struct {
@@ -38,7 +38,7 @@ func newMetrics(r *Router) *metrics {
 	for _, how := range []arrival{here, placed, kept} {
 		m.arrivals[how] = arrivals.WithLabelValues(string(how))
 	}
-	for _, why := range []reason{elsewhere, leaving} {
+	for _, why := range []reason{elsewhere, departing} {
 		m.redirects[why] = redirects.WithLabelValues(string(why))
 	}
 	m.figures = []prometheus.Collector{arrivals, redirects, prometheus.NewGaugeFunc(prometheus.GaugeOpts{

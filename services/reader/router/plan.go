@@ -3,7 +3,6 @@ package router
 import (
 	"math"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/livecomments/livecomments/services/shared/fleet"
@@ -27,8 +26,9 @@ type plan struct {
 	members []fleet.Member
 	own     placement.Reader
 	since   time.Time // when the members became these
-	// sent counts the viewers that were sent to each since the view was read.
-	sent  []atomic.Int64
+	// sent are the viewers that were sent to each, and counted the times after which its announcement does not have them.
+	sent    []*sends
+	counted []time.Time
 	total int // viewers, of all readers whose viewers these members take
 	floor int // of the total that is reckoned with
 	// growth is about how many viewers have come to the fleet in the time that announcements are old.
@@ -61,7 +61,11 @@ func newPlan(cfg Config, view *fleet.View, last *plan) *plan {
 		}
 		p.members = append(p.members, m)
 	}
-	p.sent = make([]atomic.Int64, len(p.members))
+	p.sent, p.counted = make([]*sends, len(p.members)), make([]time.Time, len(p.members))
+	for i, m := range p.members {
+		p.sent[i] = sentBefore(last, m.Instance)
+		p.counted[i] = view.Read.Add(m.At.Sub(view.Now) - travel)
+	}
 	p.floor = int(math.Ceil(least * float64(len(p.members)) / (1 + cfg.LoadBound)))
 	p.tolerance = max(4, p.mean()/50)
 	if last != nil {
@@ -83,6 +87,18 @@ func newPlan(cfg Config, view *fleet.View, last *plan) *plan {
 	return p
 }
 
+// sentBefore is what counts the viewers that were sent to a reader; a new one where it is new.
+func sentBefore(last *plan, instance string) *sends {
+	if last != nil {
+		for i, m := range last.members {
+			if m.Instance == instance {
+				return last.sent[i]
+			}
+		}
+	}
+	return &sends{}
+}
+
 // mean is the viewers of a reader, on average.
 func (p *plan) mean() int { return p.total / max(1, len(p.members)) }
 
@@ -94,7 +110,7 @@ func (p *plan) loads(own int) placement.Loads {
 		viewers := m.Viewers
 		if placement.Reader(i) == p.own {
 			viewers = own
-		} else if sent := int(p.sent[i].Load()); sent > 0 {
+		} else if sent := p.sent[i].since(p.counted[i]); sent > 0 {
 			viewers += sent
 			loads.Total += sent
 		}

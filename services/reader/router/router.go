@@ -76,6 +76,7 @@ type Router struct {
 	attempts attempts
 	probes   probes
 	arrived  atomic.Uint64
+	draining atomic.Bool
 	metrics  *metrics
 
 	misplaced atomic.Int64
@@ -110,8 +111,11 @@ func (r *Router) Run(ctx context.Context) {
 // Await returns when the fleet is known, or with the error of ctx.
 func (r *Router) Await(ctx context.Context) error { return r.fleet.Await(ctx) }
 
-// Drain tells the fleet that this reader takes no more viewers.
-func (r *Router) Drain() { r.fleet.Drain() }
+// Drain has viewers sent to other readers from now on, and tells those that this one takes no more.
+func (r *Router) Drain() {
+	r.draining.Store(true)
+	r.fleet.Drain()
+}
 
 // View is the fleet as this reader sees it; nil before it is known.
 func (r *Router) View() *fleet.View { return r.fleet.View() }
@@ -165,18 +169,18 @@ type Viewer struct {
 type Verdict struct {
 	// To is the base URL of the reader that it is to be sent to, and Mark what it is to be given; empty where it is to stay.
 	To, Mark string
+	// Placed says that another reader has sent it here, so that it cannot be sent on.
+	Placed bool
 	// Stay says that a viewer that is taken here belongs elsewhere, and is not to be moved there.
 	Stay bool
-	// Nobody says that no reader, this one included, has room for it.
-	Nobody bool
 }
 
-// Place decides where a viewer belongs.
+// Place decides where a viewer belongs. Where no reader has room for it, it stays, to be refused.
 func (r *Router) Place(ctx context.Context, v Viewer) Verdict {
 	if r.takesMark(v.Mark) {
 		r.arrived.Add(1)
 		r.metrics.arrivals[placed].Inc()
-		return Verdict{}
+		return Verdict{Placed: true}
 	}
 	p := r.plan.Load()
 	candidates := p.strategy.Candidates(placement.VideoOf(v.Video))
@@ -185,12 +189,16 @@ func (r *Router) Place(ctx context.Context, v Viewer) Verdict {
 	// was the last to announce itself: that would split its videos. What is too much for it moves later.
 	loads.Total += p.growth
 	loads.Audience = p.audience(candidates.Video, r.streams.Audience(v.Video))
+	leaving := p.own == placement.Nowhere || r.draining.Load()
+	if leaving && p.own != placement.Nowhere {
+		loads.Viewers[p.own] = closed
+	}
 	failed := false
 	for {
 		target := p.pick(candidates, loads)
 		switch {
 		case target == placement.Nowhere:
-			return Verdict{Nobody: true}
+			return Verdict{}
 		case target == p.own && failed:
 			r.metrics.arrivals[kept].Inc()
 			return Verdict{Stay: true}
@@ -198,7 +206,7 @@ func (r *Router) Place(ctx context.Context, v Viewer) Verdict {
 			r.metrics.arrivals[here].Inc()
 			return Verdict{}
 		case r.answers(ctx, v, p, target):
-			return r.send(v, p, target)
+			return r.send(v, p, target, leaving)
 		}
 		failed = true
 		loads.Viewers[target] = closed
@@ -216,16 +224,16 @@ func (r *Router) answers(ctx context.Context, v Viewer, p *plan, target placemen
 }
 
 // send sends a viewer to another reader.
-func (r *Router) send(v Viewer, p *plan, target placement.Reader) Verdict {
+func (r *Router) send(v Viewer, p *plan, target placement.Reader, leaving bool) Verdict {
 	to := p.members[target]
-	p.sent[target].Add(1)
+	p.sent[target].add(time.Now())
 	r.fleet.Sent(to.Instance)
 	r.attempts.note(v, to.Instance)
-	reason := elsewhere
-	if p.own == placement.Nowhere {
-		reason = leaving
+	why := elsewhere
+	if leaving {
+		why = departing
 	}
-	r.metrics.redirects[reason].Inc()
+	r.metrics.redirects[why].Inc()
 	return Verdict{To: to.Address, Mark: newMark(r.fleet.Now(), v).sign(r.fleet.Secret())}
 }
 

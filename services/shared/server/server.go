@@ -160,7 +160,7 @@ func (s *Server) readyz(c *gin.Context) {
 func (s *Server) Stopping() <-chan struct{} { return s.stopping }
 
 // Linger has the server answer new requests while its streams end, and for so long after the last of them has ended, instead
-// of closing its port first: their clients come back to it, to be told where to go.
+// of closing its port first: their clients come back to it, to be told where to go. Without streams it closes at once.
 func (s *Server) Linger(after time.Duration) { s.linger = after }
 
 // Draining is closed when the server begins to end its streams. Requests on open connections can still come then.
@@ -216,10 +216,11 @@ func (s *Server) serve(ctx context.Context) error {
 	s.Log.Info("stopping", zap.Duration("drainDelay", s.cfg.DrainDelay), zap.Duration("stopTimeout", s.cfg.StopTimeout))
 	time.Sleep(s.cfg.DrainDelay)
 	close(s.draining)
+	open := s.streams.Open()
 	s.streams.Drain()
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.StopTimeout)
 	defer cancel()
-	if s.linger > 0 {
+	if s.linger > 0 && open > 0 {
 		s.streams.Await(limit)
 		s.wait(limit, s.linger)
 	}
