@@ -3,6 +3,7 @@ package router
 import (
 	"cmp"
 	"context"
+	"iter"
 	"slices"
 	"time"
 
@@ -129,9 +130,10 @@ func (p *plan) largest(ascending []audience, epsilon float64) *[]fleet.Audience 
 	return &large
 }
 
-// astray are the streams of the audiences that belong to other readers, in the order in which they are to go: the small videos
-// first, because they need the fewest streams moved for a copy less. There are none while this reader is not in the plan,
-// because it drains, or because nobody reaches it anew.
+// astray are the streams of the audiences that belong to other readers, in the order in which they are to go. First come the
+// videos that are at home elsewhere, the small ones first, because they need the fewest streams moved for a copy less. If this
+// reader has too many then, it keeps the small ones of its own, and the large ones spread. There are none while this reader is
+// not in the plan, because it drains, or because nobody reaches it anew.
 func (p *plan) astray(ascending []audience, own int, underWay []int) []astray {
 	if p.own == placement.Nowhere {
 		return nil
@@ -146,8 +148,7 @@ func (p *plan) astray(ascending []audience, own int, underWay []int) []astray {
 		}
 	}
 	var all []astray
-	for _, a := range ascending {
-		candidates := p.strategy.Candidates(a.video)
+	for a, candidates := range p.inTurn(ascending) {
 		// Of a large audience some are looked at together.
 		each := 1 + a.viewers/100
 		for left := a.viewers; left > 0; left -= each {
@@ -170,6 +171,29 @@ func (p *plan) astray(ascending []audience, own int, underWay []int) []astray {
 		}
 	}
 	return all
+}
+
+// inTurn yields the audiences in the order in which their streams are to go, with their candidates.
+func (p *plan) inTurn(ascending []audience) iter.Seq2[audience, placement.Candidates] {
+	return func(yield func(audience, placement.Candidates) bool) {
+		type atHome struct {
+			audience
+			placement.Candidates
+		}
+		var own []atHome
+		for _, a := range ascending {
+			if candidates := p.strategy.Candidates(a.video); candidates.First == p.own {
+				own = append(own, atHome{a, candidates})
+			} else if !yield(a, candidates) {
+				return
+			}
+		}
+		for _, a := range slices.Backward(own) {
+			if !yield(a.audience, a.Candidates) {
+				return
+			}
+		}
+	}
 }
 
 // movable reports whether streams can be moved to a reader: another one, of which nothing says that it is not there.

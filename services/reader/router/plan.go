@@ -29,8 +29,8 @@ type plan struct {
 	// sent are the viewers that were sent to each, and counted the times after which its announcement does not have them.
 	sent    []*sends
 	counted []time.Time
-	total int // viewers, of all readers whose viewers these members take
-	floor int // of the total that is reckoned with
+	total   int // viewers, of all readers whose viewers these members take
+	floor   int // of the total that is reckoned with
 	// growth is about how many viewers have come to the fleet in the time that announcements are old.
 	growth int
 	// others is the large audiences that other readers have announced.
