@@ -68,14 +68,21 @@ func usage(ctx context.Context, client *redis.Client, reader *process) (u used, 
 	if err != nil {
 		return u, err
 	}
-	var system, user float64
-	if _, err := fmt.Sscanf(info["CPU"]["used_cpu_sys"]+" "+info["CPU"]["used_cpu_user"], "%f %f", &system, &user); err != nil {
-		return u, fmt.Errorf("INFO cpu: %w", err)
+	if u.redis, err = redisCPU(info); err != nil {
+		return u, err
 	}
-	u.redis = time.Duration((system + user) * float64(time.Second))
 	if _, err := fmt.Sscanf(info["Commandstats"]["cmdstat_mget"], "calls=%d,usec=%d,", &u.commands, &u.micros); err != nil {
 		return u, fmt.Errorf("INFO commandstats: %w", err)
 	}
 	u.reader, err = reader.cpu()
 	return u, err
+}
+
+// redisCPU is the processor time that Redis has used, by what INFO says.
+func redisCPU(info map[string]map[string]string) (time.Duration, error) {
+	var system, user float64
+	if _, err := fmt.Sscanf(info["CPU"]["used_cpu_sys"]+" "+info["CPU"]["used_cpu_user"], "%f %f", &system, &user); err != nil {
+		return 0, fmt.Errorf("INFO cpu: %w", err)
+	}
+	return time.Duration((system + user) * float64(time.Second)), nil
 }

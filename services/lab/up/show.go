@@ -19,8 +19,8 @@ func (c *Command) greet(at Addresses) {
 	if c.RedisURL == "" {
 		kind = "an embedded Redis at " + at.Redis
 	}
-	c.say("livecomments is up: %d readers, %s, %d viewers on %d videos\n\n", c.Readers, kind, c.Viewers, c.Videos)
-	c.say("  watch    curl -N '%s/connect?userid=me&videoid=video1'\n", at.Readers[0])
+	c.say("livecomments is up: %d readers, routing %s, %s, %d viewers on %d videos\n\n", c.Readers, c.Routing, kind, c.Viewers, c.Videos)
+	c.say("  watch    curl -NL '%s/connect?userid=me&videoid=video1'\n", at.Readers[0])
 	c.say("  comment  curl %s/comment -d '{\"userid\":\"me\",\"videoid\":\"video1\",\"comment\":\"hello\"}'\n", at.Comment)
 	c.say("  figures  %s/statistics\n\n", at.Statistics)
 	for i, reader := range at.Readers {

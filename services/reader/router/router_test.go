@@ -91,19 +91,25 @@ func (r *reader) Move(topic *fanout.Topic, n int) {
 func newWorld(t *testing.T, routing string, readers int, seed uint64) *world {
 	w := &world{t: t, routing: routing, now: time.Now(), travelling: map[int][]traveller{}, random: rand.New(rand.NewPCG(seed, 1))}
 	for range readers {
-		w.add()
+		w.join()
 	}
+	w.exchange()
 	return w
 }
 
+// add adds a reader, which all others know at once.
 func (w *world) add() {
+	w.join()
+	w.exchange()
+}
+
+func (w *world) join() {
 	r := &reader{world: w, name: fmt.Sprint("reader-", len(w.readers)+1), viewers: map[string]int{}, topics: map[string]*fanout.Topic{}, videos: map[*fanout.Topic]string{}}
 	cfg := Config{Routing: w.routing, LoadBound: 0.25, MoveRate: 0.02}
 	r.router = New(cfg, nil, zap.NewNop(), r.name, "http://"+r.name, r)
 	r.mover = &mover{Router: r.router}
 	r.announced = fleet.Member{Instance: r.name, Address: "http://" + r.name, Policy: cfg.policy(), Capacity: r.Capacity()}
 	w.readers = append(w.readers, r)
-	w.exchange()
 }
 
 // exchange gives all readers a view of what all have announced.
