@@ -74,7 +74,7 @@ func (s *stage) announce(ctx context.Context, readers int) (leave func(), err er
 		}
 		brokers = append(brokers, b)
 		state := func() fleetlist.State {
-			return fleetlist.State{Viewers: 9000 + i, Capacity: 10_000, Arrived: uint64(100_000 + i)}
+			return fleetlist.State{Viewers: 9000 + i, Capacity: 10_000, Arrived: 100_000}
 		}
 		f := fleetlist.New(b, zap.NewNop(), fmt.Sprintf("livecomments-reader-6d5f7c9b8-%05d:4000", i), fmt.Sprintf("http://10.244.%d.%d:4000", i/250, i%250),
 			"bounded/0.25", state, func(*fleetlist.View) {})

@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -156,12 +158,15 @@ func TestARedirectKeepsTheQueryAndItsMarkIsGoodForOneConnect(t *testing.T) {
 	query.Del("placed")
 	assert.Equal(t, url.Values{"userid": {"me"}, "history": {"3"}, "videoid": {video}, "x": {"ä&"}}, query)
 
+	answer = connect(t, "POST", readers[0].URL+"/connect", `{"userid":"me","videoid":"`+video+`"}`)
+	assert.Equal(t, []string{"placed"}, slices.Collect(maps.Keys(sentTo(t, answer, readers[1]).Query())), "the body goes along by itself")
+
 	// At a reader that it does not belong to, the mark has a viewer taken: it is never sent on twice. But only once.
 	misled := readers[0].URL + to.RequestURI()
 	assert.Equal(t, http.StatusOK, connect(t, "GET", misled, "").StatusCode)
 	sentTo(t, connect(t, "GET", misled, ""), readers[1])
 	readers[0].AwaitMetric(t, `livecomments_reader_arrivals_total{how="placed"} 1`)
-	readers[0].AwaitMetric(t, `livecomments_reader_redirects_total{reason="elsewhere"} 2`)
+	readers[0].AwaitMetric(t, `livecomments_reader_redirects_total{reason="elsewhere"} 3`)
 	for _, mark := range []string{"", "x", "AQ", strings.Repeat("A", 100), strings.Repeat("A", 10_000)} {
 		sentTo(t, connect(t, "GET", readers[0].URL+"/connect?userid=me&videoid="+video+"&placed="+mark, ""), readers[1])
 	}
@@ -516,7 +521,7 @@ func TestABadAddressForViewersStopsTheReaderWithOneLine(t *testing.T) {
 		"http://reader-1:4000\nX: y": "it is no URL",
 	} {
 		err := api.Run(t.Context(), servertest.Defaults(t, func(cfg *api.Config) { cfg.Router.AdvertiseURL = address }))
-		assert.EqualError(t, err, "ADVERTISE_URL="+address+" must be the http:// or https:// URL at which viewers reach this reader: "+why)
+		require.EqualError(t, err, "ADVERTISE_URL="+address+" must be the http:// or https:// URL at which viewers reach this reader: "+why)
 	}
 	for want, change := range map[string]func(*api.Config){
 		"ADVERTISE_URL must have no user and no password":                         func(cfg *api.Config) { cfg.Router.AdvertiseURL = "http://user:secret@reader-1" },
