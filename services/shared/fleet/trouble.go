@@ -82,17 +82,22 @@ func (r *reach) note(f *Fleet, view *View, now time.Time) {
 		r.samples = r.samples[1:]
 	}
 	first := r.samples[0]
-	sent := first.sent
+	// The others say only with their next announcement whom they have sent, so that some of those who are said to be sent after
+	// the first sample have come before it.
+	before, sent := first.sent, first.sent
 	for _, s := range r.samples {
+		if s.at.Before(first.at.Add(reachLag)) {
+			before = s.sent
+		}
 		if s.at.Before(now.Add(-reachLag)) {
 			sent = s.sent
 		}
 	}
-	if own.Arrived > first.arrived || sent < first.sent+reachSent || now.Sub(first.at) < reachWindow {
+	if own.Arrived > first.arrived || sent < before+reachSent || now.Sub(first.at) < reachWindow {
 		return
 	}
 	r.until, r.samples = now.Add(reachPause), nil
 	f.log.Error("viewers who were sent to this reader do not come: they cannot reach it at its address (ADVERTISE_URL). "+
 		"For a minute the other readers send nobody here",
-		zap.String("address", own.Address), zap.Uint64("sent", sent-first.sent))
+		zap.String("address", own.Address), zap.Uint64("sent", sent-before))
 }
