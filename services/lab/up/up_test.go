@@ -199,7 +199,9 @@ func killRedis(t *testing.T, routing string) {
 }
 
 func TestPlacedViewersShareTheirReadersAndMissNothing(t *testing.T) {
-	t.Setenv("STREAM_LIFETIME", "3s") // and are placed again and again
+	// Streams end all the time, and are placed again.
+	t.Setenv("STREAM_LIFETIME", "3s")
+	t.Setenv("LINGER", "1s")
 	brokertest.Each(t, func(t *testing.T, server *brokertest.Redis) {
 		l := start(t, func(c *up.Command) {
 			c.Readers, c.Viewers, c.Videos, c.CommentsPerMinute, c.RedisURL, c.Routing = 5, 300, 30, 30, server.URL(), "bounded"
