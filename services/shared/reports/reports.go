@@ -91,6 +91,23 @@ type Reader struct {
 	MessagesSent     uint64 `json:"messagesSent"`
 	// Gaps counts the times that a viewer was moved ahead past comments it could not be given.
 	Gaps uint64 `json:"gaps"`
+	Placement
+}
+
+// Placement is what a reader says of where its viewers belong. Its counters run since the reader started.
+type Placement struct {
+	// Routing is how viewers are placed; empty in the report of a reader that does not know placement.
+	Routing string `json:"routing" validate:"omitempty,id"`
+	// Redirects counts the viewers that were sent on to another reader, Placed those that came because another has sent them,
+	// and Kept those that stayed because the reader that they belong to did not answer.
+	Redirects uint64 `json:"redirects"`
+	Placed    uint64 `json:"placed"`
+	Kept      uint64 `json:"kept"`
+	// Moved counts the streams that were ended because they belong to another reader, Misplaced is those that still do.
+	Moved     uint64 `json:"moved"`
+	Misplaced int    `json:"misplaced" validate:"min=0"`
+	// FleetReaders is how many readers this one sees, itself included; 0 where viewers stay wherever they connect.
+	FleetReaders int `json:"fleetReaders" validate:"min=0"`
 }
 
 // Path implements Report.

@@ -54,7 +54,7 @@ func TestAPartReportsAgainWhenTheStatisticsAPIComesBack(t *testing.T) {
 	}()
 	require.Eventually(t, some, 5*time.Second, time.Millisecond)
 	mu.Lock()
-	assert.Regexp(t, `^/reader-api-statistics {"instanceId":"r","process":[1-9][0-9]*,.*"gaps":7}$`, taken[0])
+	assert.Regexp(t, `^/reader-api-statistics {"instanceId":"r","process":[1-9][0-9]*,.*"gaps":7,.*}$`, taken[0])
 	assert.Equal(t, taken[0], taken[1], "a process keeps its number")
 	mu.Unlock()
 	set(true)
@@ -123,6 +123,9 @@ func TestABadReportIsNamedByItsFieldInOneSentence(t *testing.T) {
 		"activeConnections must be at least 0": &reports.Reader{InstanceID: "r", ActiveConnections: -1},
 		"activeTopicCount must be at least 0":  &reports.CommentAPI{ActiveTopicCount: -1},
 		"viewers must be at least 0":           &reports.Client{ClientID: "c", Viewers: -1},
+		"misplaced must be at least 0":         &reports.Reader{InstanceID: "r", Placement: reports.Placement{Misplaced: -1}},
+		"fleetReaders must be at least 0":      &reports.Reader{InstanceID: "r", Placement: reports.Placement{FleetReaders: -1}},
+		"routing" + form:                       &reports.Reader{InstanceID: "r", Placement: reports.Placement{Routing: "by chance"}},
 	} {
 		require.EqualError(t, report.Validate(), want)
 	}

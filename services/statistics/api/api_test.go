@@ -51,7 +51,7 @@ func TestStatisticsHasEveryFieldOfTheContract(t *testing.T) {
 	s := start(t)
 	for path, body := range map[string]string{
 		"/comment-api-statistics": `{"totalComments":3,"commentsByVideo":{"v":3},"activeTopics":["v","w"],"topicSubscribers":{"v":2,"w":1},"more":1}`,
-		"/reader-api-statistics":  `{"instanceId":"r","activeConnections":2,"subscribedTopics":["v"],"messagesSent":6}`,
+		"/reader-api-statistics":  `{"instanceId":"r","activeConnections":2,"subscribedTopics":["v"],"messagesSent":6,"routing":"hash","redirects":8,"placed":7,"kept":1,"moved":2,"misplaced":3,"fleetReaders":5}`,
 		"/client-statistics":      `{"clientId":"c","userId":"u","videoId":"v","commentsGenerated":3,"commentsConsumed":2,"subscribedTopics":["v"],"connectedReader":"r"}`,
 	} {
 		answer := servertest.Do(t, "POST", s.reports+path, body)
@@ -83,6 +83,13 @@ func TestStatisticsHasEveryFieldOfTheContract(t *testing.T) {
 	assert.Equal(t, []any{"v"}, reader["subscribedTopics"])
 	assert.EqualValues(t, 6, reader["messagesSent"])
 	assert.InDelta(t, 0.5, reader["subscriptionShare"], 1e-9)
+	assert.Equal(t, "hash", at("readerApis", "routing"))
+	for name, value := range map[string]any{"totalRedirects": 8.0, "totalMoved": 2.0, "totalMisplaced": 3.0} {
+		assert.Equal(t, value, at("readerApis", name), name)
+	}
+	for name, value := range map[string]any{"routing": "hash", "redirects": 8.0, "placed": 7.0, "kept": 1.0, "moved": 2.0, "misplaced": 3.0, "fleetReaders": 5.0} {
+		assert.Equal(t, value, reader[name], name)
+	}
 	client := first(at("clients"))
 	for name, value := range map[string]any{"clientId": "c", "userId": "u", "videoId": "v", "commentsGenerated": 3.0, "commentsConsumed": 2.0, "subscribedTopics": []any{"v"}, "connectedReader": "r"} {
 		assert.Equal(t, value, client[name], name)

@@ -207,6 +207,9 @@ func (t *Tally) readerAPIs(activeTopics int) ReaderAPIs {
 		all.TotalMessagesReceived += report.MessagesReceived
 		all.TotalSubscriptions += report.SubscribedTopicCount
 		all.TotalGaps += report.Gaps
+		all.TotalRedirects += report.Redirects
+		all.TotalMoved += report.Moved
+		all.TotalMisplaced += report.Misplaced
 		for _, topic := range report.SubscribedTopics {
 			topics[topic] = struct{}{}
 		}
@@ -231,7 +234,16 @@ func (t *Tally) readerAPIs(activeTopics int) ReaderAPIs {
 	slices.SortFunc(all.Readers, func(a, b Reader) int {
 		return cmp.Or(cmp.Compare(a.InstanceID, b.InstanceID), cmp.Compare(a.Process, b.Process))
 	})
+	all.Routing = routing(all.Readers)
 	return all
+}
+
+// routing is how all readers place viewers; empty where they differ.
+func routing(readers []Reader) string {
+	if len(readers) == 0 || slices.ContainsFunc(readers, func(r Reader) bool { return r.Routing != readers[0].Routing }) {
+		return ""
+	}
+	return readers[0].Routing
 }
 
 func (t *Tally) viewers() ([]Client, Viewers) {

@@ -158,3 +158,50 @@ func TestStoredCommentsCountsEveryInstanceOnceAlsoWhenItHasGone(t *testing.T) {
 	assert.Equal(t, uint64(6), totals.CommentAPI.TotalComments)
 	assert.Equal(t, 8, totals.CommentAPI.ActiveTopicCount)
 }
+
+func TestAnOperatorSeesHowManyViewersTheFleetHasSentOnAndMoved(t *testing.T) {
+	tally, clock := newTally(t)
+	report := func(instance string, placement reports.Placement) {
+		tally.reader(reports.Reader{InstanceID: instance, Placement: placement})
+	}
+	first := reports.Placement{Routing: "bounded", Redirects: 30, Placed: 12, Kept: 1, Moved: 5, Misplaced: 4, FleetReaders: 2}
+	second := reports.Placement{Routing: "bounded", Redirects: 12, Placed: 29, Moved: 2, Misplaced: 3, FleetReaders: 2}
+	report("r1", first)
+	report("r2", second)
+	all := tally.Totals().ReaderAPIs
+	assert.Equal(t, "bounded", all.Routing)
+	assert.Equal(t, uint64(42), all.TotalRedirects)
+	assert.Equal(t, uint64(7), all.TotalMoved)
+	assert.Equal(t, 7, all.TotalMisplaced)
+	assert.Equal(t, first, all.Readers[0].Placement, "each reader's own figures stand beside the sums")
+	assert.Equal(t, second, all.Readers[1].Placement)
+
+	clock.pass(10 * time.Second)
+	report("r1", reports.Placement{Routing: "bounded", Redirects: 31, Moved: 9})
+	clock.pass(6 * time.Second)
+	all = tally.Totals().ReaderAPIs
+	assert.Equal(t, uint64(31), all.TotalRedirects, "what a reader says counts until it has been silent for long")
+	assert.Equal(t, uint64(9), all.TotalMoved)
+	assert.Zero(t, all.TotalMisplaced)
+}
+
+func TestTheRoutingIsNamedWhereAllReadersHaveTheSame(t *testing.T) {
+	for name, test := range map[string]struct {
+		routings []string
+		want     string
+	}{
+		"no reader":                   {nil, ""},
+		"one":                         {[]string{"random"}, "random"},
+		"all alike":                   {[]string{"hash", "hash", "hash"}, "hash"},
+		"a fleet that is changed":     {[]string{"hash", "bounded", "bounded"}, ""},
+		"an older one that says none": {[]string{"bounded", ""}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tally, _ := newTally(t)
+			for i, routing := range test.routings {
+				tally.reader(reports.Reader{InstanceID: fmt.Sprint("r", i), Placement: reports.Placement{Routing: routing}})
+			}
+			assert.Equal(t, test.want, tally.Totals().ReaderAPIs.Routing)
+		})
+	}
+}

@@ -43,8 +43,14 @@ type ReaderAPIs struct {
 	// TotalSubscriptions sums the readers' topics: one that two readers hold counts twice.
 	TotalSubscriptions int `json:"totalSubscriptions"`
 	// SubscriptionShare is over the readers.
-	SubscriptionShare Share    `json:"subscriptionShare"`
-	Readers           []Reader `json:"readers"`
+	SubscriptionShare Share `json:"subscriptionShare"`
+	// Routing is how all readers place viewers; empty where they differ.
+	Routing string `json:"routing"`
+	// TotalRedirects and TotalMoved sum what the readers have counted since they started, TotalMisplaced what holds now.
+	TotalRedirects uint64   `json:"totalRedirects"`
+	TotalMoved     uint64   `json:"totalMoved"`
+	TotalMisplaced int      `json:"totalMisplaced"`
+	Readers        []Reader `json:"readers"`
 }
 
 // Reader is one reader's report and its part in the whole.
