@@ -26,6 +26,7 @@ import (
 	"github.com/livecomments/livecomments/services/shared/placement"
 	"github.com/livecomments/livecomments/services/shared/reports"
 	"github.com/livecomments/livecomments/services/shared/server"
+	"github.com/livecomments/livecomments/services/shared/telemetry"
 )
 
 // Config is everything that a reader can be told.
@@ -299,9 +300,18 @@ func (a *api) health(c *gin.Context) {
 func (a *api) report() []reports.Report {
 	count, topics := a.feed.Topics(reports.ListCap)
 	streams := a.engine.Stats()
-	return []reports.Report{&reports.Reader{
+	report := &reports.Reader{
 		InstanceID: a.instance, ActiveConnections: int(streams.Open),
 		SubscribedTopics: topics, SubscribedTopicCount: count,
 		MessagesReceived: a.feed.Received(), MessagesSent: streams.Comments, Gaps: streams.Gaps,
-	}}
+		Placement: reports.Placement{Routing: a.cfg.Router.Routing, Moved: telemetry.Count(a.metrics.ended[fanout.Moved])},
+	}
+	if a.router != nil {
+		report.Redirects, report.Placed, report.Kept = a.router.Redirects(), a.router.Placed(), a.router.Kept()
+		report.Misplaced = a.router.Misplaced()
+		if view := a.router.View(); view != nil {
+			report.FleetReaders = len(view.Members)
+		}
+	}
+	return []reports.Report{report}
 }

@@ -1,6 +1,10 @@
 package router
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/livecomments/livecomments/services/shared/telemetry"
+)
 
 // arrival is how a viewer has come that is taken here.
 type arrival string
@@ -49,3 +53,17 @@ func newMetrics(r *Router) *metrics {
 }
 
 func (m *metrics) register(registry *prometheus.Registry) { registry.MustRegister(m.figures...) }
+
+// Redirects counts the viewers that were sent to other readers.
+func (r *Router) Redirects() (viewers uint64) {
+	for _, counter := range r.metrics.redirects {
+		viewers += telemetry.Count(counter)
+	}
+	return viewers
+}
+
+// Placed counts the viewers that other readers have sent here.
+func (r *Router) Placed() uint64 { return telemetry.Count(r.metrics.arrivals[placed]) }
+
+// Kept counts the viewers that stayed because the reader that they belong to did not answer.
+func (r *Router) Kept() uint64 { return telemetry.Count(r.metrics.arrivals[kept]) }

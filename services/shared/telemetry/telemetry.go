@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	dto "github.com/prometheus/client_model/go"
 	"go.uber.org/zap"
 )
 
@@ -44,4 +45,13 @@ func NewRegistry() *prometheus.Registry {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return registry
+}
+
+// Count is how far a counter of whole things has come, so that what is reported elsewhere is what /metrics says.
+func Count(counter prometheus.Counter) uint64 {
+	var value dto.Metric
+	if err := counter.Write(&value); err != nil {
+		panic(err) // only for a metric of another kind
+	}
+	return uint64(value.GetCounter().GetValue())
 }
