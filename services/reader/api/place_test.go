@@ -165,7 +165,7 @@ func TestARedirectKeepsTheQueryAndItsMarkIsGoodForOneConnect(t *testing.T) {
 	misled := readers[0].URL + to.RequestURI()
 	assert.Equal(t, http.StatusOK, connect(t, "GET", misled, "").StatusCode)
 	sentTo(t, connect(t, "GET", misled, ""), readers[1])
-	readers[0].AwaitMetric(t, `livecomments_reader_arrivals_total{how="placed"} 1`)
+	readers[0].AwaitMetric(t, `livecomments_reader_arrivals_total{how="stray"} 1`)
 	readers[0].AwaitMetric(t, `livecomments_reader_redirects_total{reason="elsewhere"} 3`)
 	for _, mark := range []string{"", "x", "AQ", strings.Repeat("A", 100), strings.Repeat("A", 10_000)} {
 		sentTo(t, connect(t, "GET", readers[0].URL+"/connect?userid=me&videoid="+video+"&placed="+mark, ""), readers[1])

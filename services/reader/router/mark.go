@@ -22,24 +22,25 @@ type mark struct {
 	at          time.Time
 	nonce       uint64
 	credentials uint64
+	target      uint64 // a hash of the instance that the viewer is sent to
 	origin      string
 
 	body, signature []byte // as it was parsed
 }
 
-func newMark(now time.Time, v Viewer) mark {
-	return mark{at: now, nonce: rand.Uint64(), credentials: hashOf(v.Cookie), origin: v.Origin}
+func newMark(now time.Time, v Viewer, target string) mark {
+	return mark{at: now, nonce: rand.Uint64(), credentials: hashOf(v.Cookie), target: hashOf(target), origin: v.Origin}
 }
 
-// hashOf is a hash of credentials, by which a mark names them.
-func hashOf(cookie string) uint64 {
-	sum := sha256.Sum256([]byte(cookie))
+// hashOf is a hash by which a mark names credentials, and an instance.
+func hashOf(text string) uint64 {
+	sum := sha256.Sum256([]byte(text))
 	return binary.BigEndian.Uint64(sum[:])
 }
 
 const (
 	markVersion   = 1
-	markHead      = 1 + 3*8
+	markHead      = 1 + 4*8
 	signatureSize = 16
 	// longestMark is enough for any origin: a host's name has up to 253 characters.
 	longestMark = 600
@@ -52,6 +53,7 @@ func (m mark) sign(secret string) string {
 	body = binary.BigEndian.AppendUint64(body, uint64(m.at.UnixMilli()))
 	body = binary.BigEndian.AppendUint64(body, m.nonce)
 	body = binary.BigEndian.AppendUint64(body, m.credentials)
+	body = binary.BigEndian.AppendUint64(body, m.target)
 	body = append(body, m.origin...)
 	return base64.RawURLEncoding.EncodeToString(append(body, signature(body, secret)...))
 }
@@ -76,8 +78,8 @@ func parseMark(text string) (mark, error) {
 	body := raw[:len(raw)-signatureSize]
 	return mark{
 		at:    time.UnixMilli(int64(binary.BigEndian.Uint64(body[1:]))), //nolint:gosec // a time far away is no good anyway
-		nonce: binary.BigEndian.Uint64(body[9:]), credentials: binary.BigEndian.Uint64(body[17:]), origin: string(body[markHead:]),
-		body: body, signature: raw[len(body):],
+		nonce: binary.BigEndian.Uint64(body[9:]), credentials: binary.BigEndian.Uint64(body[17:]), target: binary.BigEndian.Uint64(body[25:]),
+		origin: string(body[markHead:]), body: body, signature: raw[len(body):],
 	}, nil
 }
 

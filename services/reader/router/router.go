@@ -69,6 +69,7 @@ type Router struct {
 	cfg      Config
 	log      *zap.Logger
 	streams  Streams
+	self     uint64 // as marks name it
 	fleet    *fleet.Fleet
 	plan     atomic.Pointer[plan]
 	changed  chan struct{}
@@ -88,7 +89,7 @@ type Router struct {
 
 // New makes a router for a reader of that name, which viewers reach at address. It routes nobody before Run.
 func New(cfg Config, b *broker.Broker, log *zap.Logger, instance, address string, streams Streams) *Router {
-	r := &Router{cfg: cfg, log: log, streams: streams, changed: make(chan struct{}, 1), kept: map[string]int{}}
+	r := &Router{cfg: cfg, log: log, streams: streams, self: hashOf(instance), changed: make(chan struct{}, 1), kept: map[string]int{}}
 	r.fleet = fleet.New(b, log, instance, address, cfg.policy(), r.state, r.take)
 	r.metrics = newMetrics(r)
 	return r
@@ -177,9 +178,8 @@ type Verdict struct {
 
 // Place decides where a viewer belongs. Where no reader has room for it, it stays, to be refused.
 func (r *Router) Place(ctx context.Context, v Viewer) Verdict {
-	if r.takesMark(v.Mark) {
-		r.arrived.Add(1)
-		r.metrics.arrivals[placed].Inc()
+	if how, good := r.takeMark(v.Mark); good {
+		r.metrics.arrivals[how].Inc()
 		return Verdict{Placed: true}
 	}
 	p := r.plan.Load()
@@ -234,7 +234,7 @@ func (r *Router) send(v Viewer, p *plan, target placement.Reader, leaving bool) 
 		why = departing
 	}
 	r.metrics.redirects[why].Inc()
-	return Verdict{To: to.Address, Mark: newMark(r.fleet.Now(), v).sign(r.fleet.Secret())}
+	return Verdict{To: to.Address, Mark: newMark(r.fleet.Now(), v, to.Instance).sign(r.fleet.Secret())}
 }
 
 // markParameter is the query parameter that carries a mark.
@@ -250,11 +250,18 @@ func Location(to string, request *url.URL, mark string) string {
 	return strings.TrimRight(to, "/") + request.EscapedPath() + "?" + query.Encode()
 }
 
-// takesMark reports whether a mark is good for this connect, and uses it up. Who made it does not count: all that it does is to
-// end the viewer's way here.
-func (r *Router) takesMark(text string) bool {
+// takeMark reports whether a mark is good for this connect, and how the viewer has come then, and uses the mark up. Who made it
+// does not count: all that it does is to end the viewer's way here.
+func (r *Router) takeMark(text string) (how arrival, good bool) {
 	m, err := parseMark(text)
-	return err == nil && m.age(r.fleet.Now()) <= markLifetime && r.marks.use(m.nonce)
+	if err != nil || m.age(r.fleet.Now()) > markLifetime || !r.marks.use(m.nonce) {
+		return "", false
+	}
+	if m.target != r.self {
+		return stray, true
+	}
+	r.arrived.Add(1)
+	return placed, true
 }
 
 // VouchForOrigin is the origin of the page of a viewer that another reader of the fleet has sent here, after that reader has let

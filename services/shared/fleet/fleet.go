@@ -261,11 +261,11 @@ func (f *Fleet) take(roster broker.Roster, now time.Time, first bool) {
 	f.conflicts.note(f, view, roster.Previous, first)
 	f.reach.note(f, view, now)
 	f.gauges.set(view, &f.conflicts, f.reach.unreachable(now))
+	f.changed(view)
 	f.view.Store(view)
 	if f.views++; f.views == 2 {
 		close(f.known)
 	}
-	f.changed(view)
 }
 
 // jumped reports whether Redis' clock has been set, or another Redis has taken over, since the last view.

@@ -37,8 +37,8 @@ func (g *gauges) set(view *View, c *conflicts, unreachable bool) {
 	g.readers.Set(float64(len(view.Members)))
 	g.sentHere.Set(float64(view.SentHere))
 	g.unreachable.Set(truth(unreachable))
-	g.conflicts.WithLabelValues("instance").Set(truth(c.instance >= persistent))
-	g.conflicts.WithLabelValues("address").Set(truth(c.address >= persistent))
+	g.conflicts.WithLabelValues("instance").Set(truth(c.instance.counts()))
+	g.conflicts.WithLabelValues("address").Set(truth(c.address.counts()))
 }
 
 func truth(is bool) float64 {

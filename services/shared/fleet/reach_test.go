@@ -22,6 +22,14 @@ func TestViewersWhoCameBeforeTheyWereSaidToBeSentAreNotMissed(t *testing.T) {
 			func(second int) uint64 { return 100 * uint64(min(second, 10)) },
 			func(int) uint64 { return 0 }, true,
 		},
+		"few are sent, and nobody comes": {
+			func(second int) uint64 { return uint64(second) / 2 },
+			func(int) uint64 { return 0 }, true,
+		},
+		"few are sent, and now and then one comes": {
+			func(second int) uint64 { return uint64(second) },
+			func(second int) uint64 { return uint64(second) / 9 }, false,
+		},
 		"nobody comes any more": {
 			func(second int) uint64 { return 100 * uint64(second) },
 			func(second int) uint64 { return 100 * uint64(min(second, 10)) }, true,
