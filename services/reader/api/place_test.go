@@ -374,9 +374,11 @@ func TestAnOperatorSeesAReaderThatViewersCannotReach(t *testing.T) {
 	}
 	lost.AwaitMetric(t, "livecomments_reader_sent_here 20")
 	lost.AwaitMetric(t, `livecomments_reader_arrivals_total{how="placed"} 0`)
+	user := 20
 	require.Eventually(t, func() bool {
-		return connect(t, "GET", door.URL+"/connect?userid=another&videoid="+video, "").StatusCode == http.StatusOK
-	}, 30*time.Second, 200*time.Millisecond, "nobody is sent there any more")
+		user++ // one who was not sent there before
+		return connect(t, "GET", fmt.Sprintf("%s/connect?userid=u%d&videoid=%s", door.URL, user, video), "").StatusCode == http.StatusOK
+	}, 40*time.Second, 500*time.Millisecond, "nobody is sent there any more")
 	lost.AwaitMetric(t, "livecomments_reader_unreachable 1")
 }
 
