@@ -79,7 +79,7 @@ func run(t *testing.T, node, script string) <-chan string {
 	require.NoError(t, err)
 	file := filepath.Join(t.TempDir(), "script.js")
 	// The script waits for seconds, and Node's own code must not have this setTimeout.
-	whole := string(shim) + "((setTimeout) => {\n" + script + "})((work, milliseconds) => setTimeout(work, milliseconds / 100));\n"
+	whole := string(shim) + "((setTimeout) => {\n" + script + "})((work, milliseconds) => setTimeout(work, milliseconds / 4));\n"
 	require.NoError(t, os.WriteFile(file, []byte(whole), 0o600))
 	process := exec.Command(node, file)
 	process.Stderr = os.Stderr

@@ -5,6 +5,7 @@ class EventSource extends EventTarget {
   static OPEN = 1;
   static CLOSED = 2;
   readyState = EventSource.CONNECTING;
+  #closing = new AbortController();
   #lastEventId = "";
 
   constructor(url) {
@@ -12,23 +13,31 @@ class EventSource extends EventTarget {
     this.#run(url);
   }
 
+  close() {
+    this.readyState = EventSource.CLOSED;
+    this.#closing.abort();
+  }
+
   async #run(url) {
-    for (;;) {
+    const { signal } = this.#closing;
+    while (!signal.aborted) {
       try {
         const headers = this.#lastEventId ? { "Last-Event-ID": this.#lastEventId } : {};
-        const response = await fetch(url, { headers });
-        if (response.status !== 200 || response.headers.get("Content-Type") !== "text/event-stream") break;
-        this.readyState = EventSource.OPEN;
-        await this.#read(response.body);
+        const response = await fetch(url, { headers, signal });
+        if (response.status !== 200 || response.headers.get("Content-Type") !== "text/event-stream") this.close();
+        else {
+          this.readyState = EventSource.OPEN;
+          this.#dispatch(new Event("open"));
+          await this.#read(response.body);
+        }
       } catch {
         // A connection that breaks is one that ends.
+        if (signal.aborted) return;
       }
-      this.readyState = EventSource.CONNECTING;
+      if (!signal.aborted) this.readyState = EventSource.CONNECTING;
       this.#dispatch(new Event("error"));
       await new Promise((done) => setTimeout(done, 10));
     }
-    this.readyState = EventSource.CLOSED;
-    this.#dispatch(new Event("error"));
   }
 
   async #read(body) {
