@@ -4,15 +4,11 @@ package browser_test
 import (
 	"bufio"
 	"cmp"
-	"errors"
-	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
-	"strings"
 	"testing"
 	"time"
 
@@ -24,25 +20,9 @@ import (
 	"github.com/livecomments/livecomments/services/shared/comment"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// documented is the script, as it is to be copied.
-func documented(t *testing.T) string {
-	t.Helper()
-	for _, page := range []string{"docs/api.md", "README.md"} {
-		text, err := os.ReadFile(filepath.Join("..", "..", "..", page))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		require.NoError(t, err)
-		for _, block := range regexp.MustCompile("(?s)```js\n(.*?)```").FindAllStringSubmatch(string(text), -1) {
-			if strings.Contains(block[1], "function watch(") {
-				return block[1]
-			}
-		}
-	}
-	require.FailNow(t, "neither docs/api.md nor README.md has a ```js block with `function watch(`")
-	return ""
+func TestMain(m *testing.M) {
+	runAsReader()
+	goleak.VerifyTestMain(m)
 }
 
 // serve is a reader that gives one answer after another, 503 where it is nil, and keeps the last open. It sends the last event id
@@ -62,6 +42,7 @@ func serve(t *testing.T, asked chan<- string, answers ...[]byte) *httptest.Serve
 			return
 		}
 		w.Header().Set("Content-Type", "text/event-stream")
+		w.Header().Set("Access-Control-Allow-Origin", "*")
 		_, _ = w.Write(answer)
 		if len(next) == 0 {
 			_ = http.NewResponseController(w).Flush()
@@ -72,31 +53,44 @@ func serve(t *testing.T, asked chan<- string, answers ...[]byte) *httptest.Serve
 	return server
 }
 
-// run runs the script in Node, and sends the lines that it prints.
-func run(t *testing.T, node, script string) <-chan string {
+// hurried has a script wait for a quarter of the time. Only the script: what is around it must not have this setTimeout.
+func hurried(script string) string {
+	return "((setTimeout) => {\n" + script + "})((work, milliseconds) => setTimeout(work, milliseconds / 4));\n"
+}
+
+// runInNode runs a script in Node, and returns what it logs.
+func runInNode(t *testing.T, script string) *console {
 	t.Helper()
+	node, err := exec.LookPath("node")
+	if err != nil {
+		t.Skip("node is not in the PATH: the documented script is not tested")
+	}
 	shim, err := os.ReadFile("testdata/eventsource.js")
 	require.NoError(t, err)
 	file := filepath.Join(t.TempDir(), "script.js")
-	// The script waits for seconds, and Node's own code must not have this setTimeout.
-	whole := string(shim) + "((setTimeout) => {\n" + script + "})((work, milliseconds) => setTimeout(work, milliseconds / 4));\n"
-	require.NoError(t, os.WriteFile(file, []byte(whole), 0o600))
+	require.NoError(t, os.WriteFile(file, append(shim, script...), 0o600))
 	process := exec.Command(node, file)
 	process.Stderr = os.Stderr
 	out, err := process.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, process.Start())
-	lines := make(chan string, 100)
+	c := &console{of: "the script"}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		for scanner := bufio.NewScanner(out); scanner.Scan(); {
-			lines <- scanner.Text()
+			c.write(scanner.Text())
 		}
 		_ = process.Wait()
 	}()
 	t.Cleanup(func() { _ = process.Process.Kill(); <-ended })
-	return lines
+	return c
+}
+
+// runInChromium runs a script in a page, and returns what it logs.
+func runInChromium(t *testing.T, script string) *console {
+	t.Helper()
+	return &open(t, startChromium(t), "the script", newSite(t).page(script)).console
 }
 
 // expect checks what comes next.
@@ -111,35 +105,31 @@ func expect(t *testing.T, from <-chan string, want string) {
 }
 
 func TestTheDocumentedScriptShowsCommentsAndGapsAndComesBackWhereItWas(t *testing.T) {
-	node, err := exec.LookPath("node")
-	if err != nil {
-		t.Skip("node is not in the PATH: the documented script is not tested")
-	}
-	connected := func(millis uint64) []byte {
-		return event.Connected("me", "demo", "reader-1", &comment.ID{Millis: millis}, time.Second)
-	}
-	post := func(millis uint64, text string) []byte {
-		return event.Comment(comment.ID{Millis: millis}, `{"userid":"you","videoid":"demo","comment":"`+text+`"}`)
-	}
-	asked := make(chan string, 100)
-	reader := serve(t, asked,
-		append(connected(1), post(2, "first")...),
-		nil, // 503
-		append(connected(2), event.Gap("demo", &comment.ID{Millis: 5})...),
-		nil,
-		append(connected(5), post(6, "second")...),
-	)
-	address := regexp.MustCompile(`http://localhost:\d+/`)
-	script := documented(t)
-	require.Len(t, address.FindAllString(script, -1), 1, "the script names one reader")
-	shown := run(t, node, address.ReplaceAllString(script, reader.URL+"/"))
+	for name, run := range map[string]func(t *testing.T, script string) *console{"Node": runInNode, "Chromium": runInChromium} {
+		t.Run(name, func(t *testing.T) {
+			connected := func(millis uint64) []byte {
+				return event.Connected("me", "demo", "reader-1", &comment.ID{Millis: millis}, 10*time.Millisecond)
+			}
+			post := func(millis uint64, text string) []byte {
+				return event.Comment(comment.ID{Millis: millis}, `{"userid":"you","videoid":"demo","comment":"`+text+`"}`)
+			}
+			asked := make(chan string, 100)
+			reader := serve(t, asked,
+				append(connected(1), post(2, "first")...),
+				nil, // 503
+				append(connected(2), event.Gap("demo", &comment.ID{Millis: 5})...),
+				nil,
+				append(connected(5), post(6, "second")...),
+			)
+			shown := run(t, hurried(documented(t, "docs/api.md", reader.URL)))
 
-	expect(t, asked, "")
-	expect(t, shown, "you first")
-	expect(t, asked, "2-0") // by the browser, which gives up when it is answered 503
-	expect(t, asked, "2-0") // by the script
-	expect(t, shown, "undefined (some comments are missing here)")
-	expect(t, asked, "5-0")
-	expect(t, asked, "5-0")
-	expect(t, shown, "you second")
+			expect(t, asked, "")
+			expect(t, asked, "2-0") // by the browser, which gives up when it is answered 503
+			expect(t, asked, "2-0") // by the script
+			expect(t, asked, "5-0")
+			expect(t, asked, "5-0")
+			shown.await(t, "you second")
+			assert.Equal(t, []string{"you first", "undefined (some comments are missing here)", "you second"}, shown.logged())
+		})
+	}
 }
