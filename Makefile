@@ -34,7 +34,9 @@ report: ## Check in headless Chromium that the simulation's report opens without
 
 .PHONY: test
 test: prepare ## Test everything with the race detector, against the embedded Redis and a real one.
-	@command -v node >/dev/null || echo "node is not in the PATH: the JavaScript of the documentation is not tested"
+	@command -v node >/dev/null || echo "node is not in the PATH: the JavaScript of the documentation is not tested with it"
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
+	  echo "Chromium is not in the PATH: what a browser does is not tested; hack/prepare chromium installs it"
 	go test -race -timeout 10m $(TESTED)
 
 .PHONY: build
