@@ -166,7 +166,7 @@ func (a *api) connect(c *gin.Context, viewer request) {
 		server.Fail(c, http.StatusBadRequest, "%s", err)
 		return
 	}
-	verdict, sentOn := a.route(c, viewer)
+	verdict, sentOn := a.route(c, viewer, position.After != nil)
 	if sentOn {
 		return
 	}

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -40,12 +41,13 @@ func (a *api) place(srv *server.Server, redis *broker.Broker) []func(context.Con
 }
 
 // route sends a viewer on that belongs to another reader, and reports whether it has. Else the verdict says what it is here.
-func (a *api) route(c *gin.Context, viewer request) (verdict router.Verdict, sentOn bool) {
+func (a *api) route(c *gin.Context, viewer request, resumes bool) (verdict router.Verdict, sentOn bool) {
 	if a.router == nil || a.router.View() == nil {
 		return verdict, false
 	}
 	verdict = a.router.Place(c.Request.Context(), router.Viewer{
-		User: viewer.UserID, Video: viewer.VideoID, Mark: router.MarkOf(c.Request), Origin: origin(c), Cookie: a.credentials(c),
+		User: viewer.UserID, Video: viewer.VideoID, Resumes: resumes, Mark: router.MarkOf(c.Request),
+		Origin: origin(c), Credentials: a.credentials(c),
 	})
 	if verdict.To == "" {
 		return verdict, false
@@ -74,12 +76,12 @@ func origin(c *gin.Context) string {
 	return ""
 }
 
-// credentials are the cookies of a request, where those count.
+// credentials are those of a request, where they count.
 func (a *api) credentials(c *gin.Context) string {
-	if a.cfg.Server.CORSCredentials {
-		return c.GetHeader("Cookie")
+	if !a.cfg.Server.CORSCredentials {
+		return ""
 	}
-	return ""
+	return strings.Join(append(c.Request.Header.Values("Authorization"), c.Request.Header.Values("Cookie")...), "\n")
 }
 
 // vouchForOrigin is the origin of a page whose viewer another reader has sent here.

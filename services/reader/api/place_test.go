@@ -358,7 +358,9 @@ func TestADeadReaderCostsAViewerOneRetry(t *testing.T) {
 	assert.True(t, strings.HasPrefix(answer.Header.Get("Location"), dead+"/connect?"))
 	s := servertest.Watch(t, "GET", ask, "")
 	assert.Equal(t, "reader-1", instance(t, s), "the second time it is taken")
-	door.AwaitMetric(t, `livecomments_reader_arrivals_total{how="kept"} 1`)
+	s = servertest.Watch(t, "GET", door.URL+"/connect?userid=you&lastEventId=1-1&videoid="+video, "")
+	assert.Equal(t, "reader-1", instance(t, s), "one that has lost a stream is taken at once")
+	door.AwaitMetric(t, `livecomments_reader_arrivals_total{how="kept"} 2`)
 	door.AwaitMetric(t, "livecomments_reader_misplaced_streams 0")
 }
 
@@ -459,6 +461,8 @@ func TestThePageOfARedirectedViewerIsLetInWhereTheListNamesIt(t *testing.T) {
 			}
 			stolen := connect(t, "GET", to(), "", "Origin", "null", "Cookie", "session=2").StatusCode
 			assert.Equal(t, map[bool]int{false: http.StatusOK, true: http.StatusForbidden}[credentials], stolen, "with another's cookies")
+			stolen = connect(t, "GET", to(), "", "Origin", "null", "Cookie", "session=1", "Authorization", "Basic eDp5").StatusCode
+			assert.Equal(t, map[bool]int{false: http.StatusOK, true: http.StatusForbidden}[credentials], stolen, "with another's password")
 			for _, path := range []string{"/health", "/fleet"} {
 				mark := once[strings.Index(once, "placed="):]
 				assert.Equal(t, http.StatusForbidden, connect(t, "GET", readers[1].URL+path+"?"+mark, "", "Origin", "null").StatusCode)

@@ -17,7 +17,7 @@ import (
 // the reader has let in. It is good for one connect within markLifetime.
 //
 // The time is Redis'. The fleet shares a secret, so that a page which CORS_ORIGINS does not let in cannot make a mark. Nor can
-// it use one that was given to somebody else where cookies count, because the mark names them.
+// it use one that was given to somebody else where credentials count, because the mark names those.
 type mark struct {
 	at          time.Time
 	nonce       uint64
@@ -29,7 +29,7 @@ type mark struct {
 }
 
 func newMark(now time.Time, v Viewer, target string) mark {
-	return mark{at: now, nonce: rand.Uint64(), credentials: hashOf(v.Cookie), target: hashOf(target), origin: v.Origin}
+	return mark{at: now, nonce: rand.Uint64(), credentials: hashOf(v.Credentials), target: hashOf(target), origin: v.Origin}
 }
 
 // hashOf is a hash by which a mark names credentials, and an instance.

@@ -160,10 +160,13 @@ func (r *Router) Counted() {
 // Viewer is who asks for a stream.
 type Viewer struct {
 	User, Video string
+	// Resumes says that it had a stream before, whose reader may be gone.
+	Resumes bool
 	// Mark is what the reader has given it that has sent it here; empty where none has.
 	Mark string
-	// Origin is that of its page, where it is one of another origin than the reader's, and Cookie its credentials.
-	Origin, Cookie string
+	// Origin is that of its page, where it is one of another origin than the reader's, and Credentials what it has proved itself by,
+	// where it can have any.
+	Origin, Credentials string
 }
 
 // Verdict says where a viewer belongs.
@@ -213,11 +216,11 @@ func (r *Router) Place(ctx context.Context, v Viewer) Verdict {
 	}
 }
 
-// answers reports whether a viewer can be expected to reach a reader. Where there is doubt, because it is late with its
-// announcement or the viewer was sent there and is here again, the reader is asked.
+// answers reports whether a viewer can be expected to reach a reader. Where there is doubt, the reader is asked: it is late with
+// its announcement, or the viewer was sent there and is here again, or it has lost a stream that may have been there.
 func (r *Router) answers(ctx context.Context, v Viewer, p *plan, target placement.Reader) bool {
 	m := p.members[target]
-	if !p.late(target) && !r.attempts.again(v, m.Instance) {
+	if !v.Resumes && !p.late(target) && !r.attempts.again(v, m.Instance) {
 		return true
 	}
 	return r.probes.answers(ctx, m.Address)
@@ -265,13 +268,13 @@ func (r *Router) takeMark(text string) (how arrival, good bool) {
 }
 
 // VouchForOrigin is the origin of the page of a viewer that another reader of the fleet has sent here, after that reader has let
-// it in; empty where no reader has. cookie is the credentials that come with the request, where it can have any.
-func (r *Router) VouchForOrigin(mark, cookie string, preflight bool) string {
+// it in; empty where no reader has. credentials are those that come with the request; a preflight comes without.
+func (r *Router) VouchForOrigin(mark, credentials string, preflight bool) string {
 	m, err := parseMark(mark)
 	switch {
 	case err != nil || !m.signedWith(r.fleet.Secret()) || m.age(r.fleet.Now()).Abs() > markLifetime || r.marks.used(m.nonce):
 		return ""
-	case !preflight && m.credentials != hashOf(cookie):
+	case !preflight && m.credentials != hashOf(credentials):
 		return "" // it was given to somebody else
 	}
 	return m.origin
