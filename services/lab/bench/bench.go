@@ -10,12 +10,11 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 
+	"github.com/livecomments/livecomments/services/lab/process"
 	"github.com/livecomments/livecomments/services/shared/config"
 	"github.com/livecomments/livecomments/services/shared/redisserver"
 )
@@ -134,14 +133,14 @@ func (c *Command) validate() ([]scene, error) {
 		}
 	}
 	if c.Reader == "" {
-		lab, err := os.Executable()
+		reader, err := process.Beside("reader")
 		if err != nil {
 			return nil, err
 		}
-		c.Reader = filepath.Join(filepath.Dir(lab), "reader")
+		c.Reader = reader
 	}
-	if _, err := exec.LookPath(c.Reader); err != nil {
-		return nil, config.Errorf("--reader: %s", err)
+	if err := process.Find("--reader", c.Reader); err != nil {
+		return nil, err
 	}
 	return chosen, nil
 }

@@ -179,7 +179,7 @@ func (s *stage) connectAndLeave(ctx context.Context, viewers []crowd.Viewer) err
 		return err
 	}
 	for some := range slices.Chunk(viewers, min(most, maxConnections/2)) {
-		if err := connectAndLeave(ctx, s.reader.address, some); err != nil {
+		if err := connectAndLeave(ctx, s.reader.Address, some); err != nil {
 			return err
 		}
 	}
@@ -206,7 +206,7 @@ func (s *stage) awaitCaughtUp(ctx context.Context, videos int) error {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	for {
-		figures, err := s.reader.metrics(ctx)
+		figures, err := s.reader.Metrics(ctx)
 		if err == nil && figures[connected] == 1 && figures[unconfirmed] == 0 && figures[catchingUp] == 0 {
 			if count, _, err := s.poster.broker.Topics(ctx, 0); err == nil && count == videos {
 				return nil
@@ -226,7 +226,7 @@ func (s *stage) killRedis(ctx context.Context) (unconfirmedVideos int, err error
 	if err := pause(ctx, outage); err != nil {
 		return 0, err
 	}
-	figures, err := s.reader.metrics(ctx)
+	figures, err := s.reader.Metrics(ctx)
 	return int(figures[unconfirmed]), err
 }
 

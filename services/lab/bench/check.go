@@ -7,6 +7,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/livecomments/livecomments/services/lab/process"
 	"github.com/livecomments/livecomments/services/reader/feed"
 )
 
@@ -63,7 +64,7 @@ type used struct {
 	commands, micros int64 // those that ask for heads, and the time that Redis took for them
 }
 
-func usage(ctx context.Context, client *redis.Client, reader *process) (u used, err error) {
+func usage(ctx context.Context, client *redis.Client, reader *process.Process) (u used, err error) {
 	info, err := client.InfoMap(ctx, "cpu", "commandstats").Result()
 	if err != nil {
 		return u, err
@@ -74,7 +75,7 @@ func usage(ctx context.Context, client *redis.Client, reader *process) (u used, 
 	if _, err := fmt.Sscanf(info["Commandstats"]["cmdstat_mget"], "calls=%d,usec=%d,", &u.commands, &u.micros); err != nil {
 		return u, fmt.Errorf("INFO commandstats: %w", err)
 	}
-	u.reader, err = reader.cpu()
+	u.reader, err = reader.CPU()
 	return u, err
 }
 

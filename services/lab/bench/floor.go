@@ -101,7 +101,7 @@ func floorFrame(number uint64, length int) ([]byte, error) {
 func chunk(data []byte) []byte { return fmt.Appendf(nil, "%x\r\n%s\r\n", len(data), data) }
 
 // post has the floor send a workload, and returns when it has.
-func (p *process) post(_ context.Context, w workload) error {
+func (p *floorProcess) post(_ context.Context, w workload) error {
 	if _, err := fmt.Fprintln(p.stdin, w.comments, w.every.Nanoseconds(), w.length); err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"github.com/livecomments/livecomments/services/lab/bench/crowd"
+	"github.com/livecomments/livecomments/services/lab/process"
 )
 
 // Load is one measurement under load.
@@ -60,10 +61,10 @@ func awaitArrivals(ctx context.Context, c *crowd.Crowd, want uint64) crowd.Figur
 }
 
 // measure measures a process during work, which brings so many comments to each of so many viewers.
-func measure(ctx context.Context, of string, p *process, c *crowd.Crowd, viewers, comments int, work func() error) (Load, error) {
+func measure(ctx context.Context, of string, p *process.Process, c *crowd.Crowd, viewers, comments int, work func() error) (Load, error) {
 	l := Load{Of: of, Viewers: viewers, Comments: comments}
 	c.Reset()
-	before, err := p.cpu()
+	before, err := p.CPU()
 	if err != nil {
 		return l, err
 	}
@@ -75,7 +76,7 @@ func measure(ctx context.Context, of string, p *process, c *crowd.Crowd, viewers
 	want := uint64(viewers) * uint64(comments) //nolint:gosec // both are small
 	figures := awaitArrivals(ctx, c, want)
 	l.Seconds = posting.Seconds()
-	after, err := p.cpu()
+	after, err := p.CPU()
 	if err != nil {
 		return l, err
 	}

@@ -30,8 +30,8 @@ func hot(ctx context.Context, b *bench) (Result, error) {
 	if err != nil {
 		return result, err
 	}
-	defer floor.kill()
-	atFloor, err := s.connect(ctx, floor, viewersOf("floor", viewers))
+	defer floor.Kill()
+	atFloor, err := s.connect(ctx, floor.Process, viewersOf("floor", viewers))
 	if err != nil {
 		return result, err
 	}
@@ -45,7 +45,7 @@ func hot(ctx context.Context, b *bench) (Result, error) {
 	var floorLoad, readerLoad Load
 	for range rounds {
 		w := perSecond(rate, max(1, b.Seconds/rounds), shortText)
-		l, err := measure(ctx, "floor", floor, atFloor, viewers, w.comments, func() error { return floor.post(ctx, w) })
+		l, err := measure(ctx, "floor", floor.Process, atFloor, viewers, w.comments, func() error { return floor.post(ctx, w) })
 		if err != nil {
 			return result, err
 		}
@@ -96,7 +96,7 @@ func idle(ctx context.Context, b *bench) (Result, error) {
 		return result, err
 	}
 	defer s.close()
-	empty, err := s.reader.resident()
+	empty, err := s.reader.Resident()
 	if err != nil {
 		return result, err
 	}
@@ -108,7 +108,7 @@ func idle(ctx context.Context, b *bench) (Result, error) {
 		if err := pause(ctx, time.Until(began.Add(after))); err != nil {
 			return result, err
 		}
-		full, err := s.reader.resident()
+		full, err := s.reader.Resident()
 		if err != nil {
 			return result, err
 		}

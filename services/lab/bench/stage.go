@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/livecomments/livecomments/services/lab/bench/crowd"
+	"github.com/livecomments/livecomments/services/lab/process"
 	"github.com/livecomments/livecomments/services/shared/redisserver"
 )
 
@@ -16,7 +17,7 @@ type stage struct {
 	*bench
 	dir     string // of Redis' data
 	redis   *redisserver.Server
-	reader  *process
+	reader  *process.Process
 	poster  *poster
 	posters []*poster // the poster, and others
 	crowds  []*crowd.Crowd
@@ -84,7 +85,7 @@ func (s *stage) close() {
 		_ = p.broker.Close()
 	}
 	if s.reader != nil {
-		s.reader.kill()
+		s.reader.Kill()
 	}
 	if s.redis != nil {
 		s.redis.Close()
@@ -93,8 +94,8 @@ func (s *stage) close() {
 }
 
 // newCrowd makes a crowd of viewers of a process. It is closed with the stage.
-func (s *stage) newCrowd(p *process) (*crowd.Crowd, error) {
-	c, err := crowd.New(p.address)
+func (s *stage) newCrowd(p *process.Process) (*crowd.Crowd, error) {
+	c, err := crowd.New(p.Address)
 	if err == nil {
 		s.crowds = append(s.crowds, c)
 	}
@@ -109,7 +110,7 @@ const (
 )
 
 // connect makes a crowd of viewers, and returns when all have their streams.
-func (s *stage) connect(ctx context.Context, p *process, viewers []crowd.Viewer) (*crowd.Crowd, error) {
+func (s *stage) connect(ctx context.Context, p *process.Process, viewers []crowd.Viewer) (*crowd.Crowd, error) {
 	c, err := s.newCrowd(p)
 	if err != nil {
 		return nil, err

@@ -44,7 +44,7 @@ func stalled(ctx context.Context, b *bench) (Result, error) {
 		}
 		with.add(l)
 		cuts = append(cuts, <-ends...)
-		resident, err := s.reader.resident()
+		resident, err := s.reader.Resident()
 		if err != nil {
 			return result, err
 		}
@@ -69,7 +69,7 @@ func (s *stage) watchCuts(ctx context.Context, before, viewers int, limit time.D
 	go func() {
 		var ends []time.Duration
 		for len(ends) < viewers && time.Since(began) < limit && pause(ctx, every) == nil {
-			figures, err := s.reader.metrics(ctx)
+			figures, err := s.reader.Metrics(ctx)
 			for err == nil && before+len(ends) < int(figures["livecomments_reader_streams_ended_total slow"]) {
 				ends = append(ends, time.Since(began))
 			}
