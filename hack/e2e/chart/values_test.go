@@ -58,7 +58,7 @@ func TestBadValuesAreRefusedWithTheReason(t *testing.T) {
 		"statistics: {replicas: 2}":                                      "at '/statistics': additional properties 'replicas' not allowed",
 		"statistics: {rateWindow: 0s}":                                   "at '/statistics/rateWindow': '0s' does not match pattern",
 		"client: {viewers: 0}":                                           "at '/client/viewers': minimum: got 0, want 1",
-		"client: {popularity: zip}":                                      "at '/client/popularity': value must be one of 'uniform', 'three-tier', 'zipf'",
+		"client: {popularity: zip}":                                      "at '/client/popularity': value must be one of 'uniform', 'three-tier', 'zipf', 'celebrity'",
 		"client: {connectRate: 0}":                                       "at '/client/connectRate': exclusiveMinimum: got 0, want 0",
 		"client: {commentsPerMinute: -1}":                                "at '/client/commentsPerMinute': minimum: got -1, want 0",
 		"log: {level: trace}":                                            "at '/log/level': value must be one of 'debug', 'info', 'warn', 'error'",

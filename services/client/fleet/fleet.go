@@ -36,7 +36,7 @@ type Config struct {
 	Viewers           int            `env:"VIEWERS" default:"3" validate:"min=1" help:"Simulated viewers."`
 	Videos            int            `env:"VIDEOS" default:"2" validate:"min=1" help:"Videos that they watch; at most as many as viewers."`
 	VideoPrefix       string         `env:"VIDEO_PREFIX" default:"video" validate:"min=1,max=100" help:"Their ids are this and a number."`
-	Popularity        string         `env:"POPULARITY" default:"uniform" validate:"oneof=uniform three-tier zipf" help:"How the viewers spread over the videos: uniform, three-tier or zipf."`
+	Popularity        string         `env:"POPULARITY" default:"uniform" validate:"oneof=uniform three-tier zipf celebrity" help:"How the viewers spread over the videos: uniform, three-tier, zipf or celebrity."`
 	CommentsPerMinute float64        `env:"COMMENTS_PER_MINUTE" default:"15" validate:"min=0" help:"Comments that each viewer posts a minute, on average, at random times."`
 	ConnectRate       float64        `env:"CONNECT_RATE" default:"1000" validate:"gt=0" help:"Viewers that connect a second at the start."`
 	Duration          time.Duration  `env:"DURATION" default:"0s" validate:"min=0" help:"Leave after this long, with exit status 1 when a viewer missed anything or nothing arrived; 0 to stay until stopped."`

@@ -24,7 +24,7 @@ type Command struct {
 	Scene             string                    `default:"full" help:"full: 90,000 videos, 2,000,000 viewers, fleets of 3 to 200 readers; small: 100 videos, 2,500 viewers, 5 readers. The other flags override its parts."`
 	Videos            *int                      `help:"Number of live videos."`
 	Viewers           *int                      `help:"Number of viewers of all videos, at least as many as videos."`
-	Popularity        []popularity.Distribution `help:"How viewers spread over videos: uniform, three-tier, zipf, or several of them, separated by commas."`
+	Popularity        []popularity.Distribution `help:"How viewers spread over videos: uniform, three-tier, zipf, celebrity, or several of them, separated by commas."`
 	CommentsPerMinute float64                   `default:"1" help:"Comments that each viewer posts per minute."`
 	Readers           []int                     `help:"Numbers of readers, separated by commas."`
 	Strategies        []placement.Name          `help:"Placement strategies, separated by commas: random, registry, hash, ring, bounded. All by default."`
@@ -49,7 +49,7 @@ type preset struct {
 }
 
 var presets = map[string]preset{
-	"full":  {90_000, 2_000_000, popularity.Distributions, []int{3, 5, 8, 10, 14, 20, 30, 50, 75, 100, 150, 200}},
+	"full":  {90_000, 2_000_000, []popularity.Distribution{popularity.Uniform, popularity.ThreeTier, popularity.Zipf}, []int{3, 5, 8, 10, 14, 20, 30, 50, 75, 100, 150, 200}},
 	"small": {100, 2500, []popularity.Distribution{popularity.ThreeTier}, []int{5}},
 }
 

@@ -210,7 +210,7 @@ func TestBadFlagsAreOneSentence(t *testing.T) {
 		"--videos must be from 1 to the number of viewers, 10, not 11":                 func(c *simulate.Command) { c.Videos, c.Viewers = ptr(11), ptr(10) },
 		"--videos must be from 1 to the number of viewers, 2000000, not 0":             func(c *simulate.Command) { c.Videos = ptr(0) },
 		`--strategies must be of random, registry, hash, ring, bounded, not "nearest"`: func(c *simulate.Command) { c.Strategies = []placement.Name{"nearest"} },
-		`--popularity must be of uniform, three-tier, zipf, not "normal"`:              func(c *simulate.Command) { c.Popularity = []popularity.Distribution{"normal"} },
+		`--popularity must be of uniform, three-tier, zipf, celebrity, not "normal"`:   func(c *simulate.Command) { c.Popularity = []popularity.Distribution{"normal"} },
 		"--comments-per-minute must be from 0 to a million, not -1":                    func(c *simulate.Command) { c.CommentsPerMinute = -1 },
 		"--comments-per-minute must be from 0 to a million, not NaN":                   func(c *simulate.Command) { c.CommentsPerMinute = math.NaN() },
 		`--registry must be round-robin or least-loaded, not "any"`:                    func(c *simulate.Command) { c.Registry = "any" },

@@ -33,7 +33,7 @@ type Command struct {
 	Readers           int           `default:"3" help:"Readers to run."`
 	Viewers           int           `default:"3" help:"Simulated viewers; 0 for none, to bring your own."`
 	Videos            int           `default:"2" help:"Videos that they watch; at most as many as viewers."`
-	Popularity        string        `default:"uniform" enum:"uniform,three-tier,zipf" help:"How the viewers spread over the videos: uniform, three-tier or zipf."`
+	Popularity        string        `default:"uniform" enum:"uniform,three-tier,zipf,celebrity" help:"How the viewers spread over the videos: uniform, three-tier, zipf or celebrity."`
 	Routing           string        `default:"random" enum:"random,hash,bounded" help:"Where viewers belong: random is wherever they connect; hash and bounded send those of a video to its reader."`
 	CommentsPerMinute float64       `default:"15" help:"Comments that each viewer posts a minute, on average."`
 	Duration          time.Duration `help:"Stop after this long; by default at Ctrl-C."`

@@ -258,16 +258,16 @@ func TestTheLabCanListenElsewhereAndHaveNoViewers(t *testing.T) {
 
 func TestABadFlagIsNamed(t *testing.T) {
 	for want, change := range map[string]func(*up.Command){
-		"--readers must be from 1 to 200, not 0":                                             func(c *up.Command) { c.Readers = 0 },
-		"--videos=2 --viewers=1: 2 videos need at least as many viewers, not 1":              func(c *up.Command) { c.Viewers = 1 },
-		"--videos=0 --viewers=3: videos must be at least 1, not 0":                           func(c *up.Command) { c.Videos = 0 },
-		"--comments-per-minute must be at least 0, not -1":                                   func(c *up.Command) { c.CommentsPerMinute = -1 },
-		"--duration must be at least 0s, not -1s":                                            func(c *up.Command) { c.Duration = -time.Second },
-		"--viewers must be at least 0, not -1":                                               func(c *up.Command) { c.Viewers = -1 },
-		"--reader-port=65534 leaves no room for 3 readers below 65536":                       func(c *up.Command) { c.ReaderPort = 65534 },
-		"--comment-port must be from 0 to 65535, not 70000":                                  func(c *up.Command) { c.CommentPort = 70000 },
-		"--every must be at least 100ms, not 0s":                                             func(c *up.Command) { c.Every = 0 },
-		`--videos=2 --viewers=3: popularity must be uniform, three-tier or zipf, not "none"`: func(c *up.Command) { c.Popularity = "none" },
+		"--readers must be from 1 to 200, not 0":                                                        func(c *up.Command) { c.Readers = 0 },
+		"--videos=2 --viewers=1: 2 videos need at least as many viewers, not 1":                         func(c *up.Command) { c.Viewers = 1 },
+		"--videos=0 --viewers=3: videos must be at least 1, not 0":                                      func(c *up.Command) { c.Videos = 0 },
+		"--comments-per-minute must be at least 0, not -1":                                              func(c *up.Command) { c.CommentsPerMinute = -1 },
+		"--duration must be at least 0s, not -1s":                                                       func(c *up.Command) { c.Duration = -time.Second },
+		"--viewers must be at least 0, not -1":                                                          func(c *up.Command) { c.Viewers = -1 },
+		"--reader-port=65534 leaves no room for 3 readers below 65536":                                  func(c *up.Command) { c.ReaderPort = 65534 },
+		"--comment-port must be from 0 to 65535, not 70000":                                             func(c *up.Command) { c.CommentPort = 70000 },
+		"--every must be at least 100ms, not 0s":                                                        func(c *up.Command) { c.Every = 0 },
+		`--videos=2 --viewers=3: popularity must be uniform, three-tier, zipf or celebrity, not "none"`: func(c *up.Command) { c.Popularity = "none" },
 	} {
 		command := up.Command{Readers: 3, Viewers: 3, Videos: 2, Routing: "random", Popularity: "uniform", Every: time.Second}
 		change(&command)

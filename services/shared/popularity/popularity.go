@@ -22,13 +22,18 @@ const (
 	// first video has CelebrityShare of all viewers: 0.91 for 90,000 videos. Where the videos are so few that an even part
 	// exceeds CelebrityShare, it is 1.
 	Zipf Distribution = "zipf"
+	// Celebrity gives the first video 30 % of all viewers, and the others the same number, within one.
+	Celebrity Distribution = "celebrity"
 )
+
+// celebrityPart is the part of all viewers that watch the first video of Celebrity.
+const celebrityPart = 0.3
 
 // CelebrityShare is the part of all viewers that watch the most popular video of Zipf.
 const CelebrityShare = 0.05
 
 // Distributions lists the distributions in the order in which they are compared.
-var Distributions = []Distribution{Uniform, ThreeTier, Zipf}
+var Distributions = []Distribution{Uniform, ThreeTier, Zipf, Celebrity}
 
 // Audiences returns the number of viewers of each video. Each is at least 1, and their sum is viewers. It fails for fewer
 // viewers than videos, for no videos, and for an unknown distribution.
@@ -69,8 +74,15 @@ func weights(distribution Distribution, videos, viewers int) ([]float64, error) 
 				weights[i] = tier.share / float64(tier.to-tier.from)
 			}
 		}
+	case Celebrity:
+		// With one viewer on each video, the first needs the part first of the rest to have celebrityPart of all.
+		first := max(1/float64(videos), (celebrityPart*float64(viewers)-1)/float64(max(1, viewers-videos)))
+		for i := range weights {
+			weights[i] = (1 - first) / float64(max(1, videos-1))
+		}
+		weights[0] = first
 	default:
-		return nil, fmt.Errorf("popularity must be %s, %s or %s, not %q", Uniform, ThreeTier, Zipf, distribution)
+		return nil, fmt.Errorf("popularity must be %s, %s, %s or %s, not %q", Uniform, ThreeTier, Zipf, Celebrity, distribution)
 	}
 	return weights, nil
 }

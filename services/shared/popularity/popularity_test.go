@@ -62,15 +62,27 @@ func TestTheCelebrityOfZipfHasFivePercent(t *testing.T) {
 	assert.InDelta(t, 1, popularity.Exponent(50, 50), 0, "one viewer each")
 }
 
+func TestACelebrityHasThirtyPercentAndTheOthersAreEqual(t *testing.T) {
+	for _, size := range []struct{ videos, viewers int }{{90_000, 2_000_000}, {100, 1000}, {4, 60}} {
+		audiences, err := popularity.Audiences(popularity.Celebrity, size.videos, size.viewers)
+		require.NoError(t, err)
+		assert.InDelta(t, 0.3*float64(size.viewers), audiences[0], 1, "%v", size)
+		assert.LessOrEqual(t, slices.Max(audiences[1:])-slices.Min(audiences[1:]), 1, "%v", size)
+	}
+	few, err := popularity.Audiences(popularity.Celebrity, 2, 100)
+	require.NoError(t, err)
+	assert.Equal(t, []int{50, 50}, few, "two videos have more than that with an even part")
+}
+
 func TestImpossibleAudiencesAreRefused(t *testing.T) {
 	for want, try := range map[string]struct {
 		distribution    popularity.Distribution
 		videos, viewers int
 	}{
-		"videos must be at least 1, not 0":                             {popularity.Uniform, 0, 10},
-		"videos must be at least 1, not -1":                            {popularity.Uniform, -1, 10},
-		"11 videos need at least as many viewers, not 10":              {popularity.Zipf, 11, 10},
-		`popularity must be uniform, three-tier or zipf, not "normal"`: {"normal", 1, 10},
+		"videos must be at least 1, not 0":                                        {popularity.Uniform, 0, 10},
+		"videos must be at least 1, not -1":                                       {popularity.Uniform, -1, 10},
+		"11 videos need at least as many viewers, not 10":                         {popularity.Zipf, 11, 10},
+		`popularity must be uniform, three-tier, zipf or celebrity, not "normal"`: {"normal", 1, 10},
 	} {
 		_, err := popularity.Audiences(try.distribution, try.videos, try.viewers)
 		assert.EqualError(t, err, want)

@@ -18,6 +18,7 @@
     uniform: 'all videos have the same number of viewers, within one.',
     'three-tier': 'apart from one viewer for each video, 1 % of the videos have 50 % of the viewers, 9 % have 30 %, and 90 % have 20 %.',
     zipf: 'a video’s audience falls with a power of its rank, so that the first one, the celebrity, has far more viewers than any other.',
+    celebrity: 'one video has 30 % of the viewers, and all others have the same number, within one.',
   };
   const unknown = { width: 2, point: 'cross', radius: 4, about: '' };
   const style = (name) => (Object.hasOwn(strategies, name) ? strategies[name] : unknown);
