@@ -145,7 +145,7 @@ func newFleet(cfg Config, srv *server.Server, videos []int) *fleet {
 		}
 		m.Account = f.ledger.NewLog(m.VideoID)
 		if len(videos) <= individual {
-			m.Account.KeepLatency()
+			m.Account.KeepTimes()
 		}
 		f.viewers = append(f.viewers, m)
 	}

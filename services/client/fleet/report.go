@@ -25,10 +25,12 @@ func (f *fleet) report() []reports.Report {
 func (m *member) report() reports.Client {
 	counts := m.Account.Counts()
 	counts.FailedPosts = m.failed.Load()
+	times := m.Account.Times()
 	report := reports.Client{
 		ClientID: m.name, UserID: m.UserID, VideoID: m.VideoID, SubscribedTopics: []string{m.VideoID},
 		CommentsGenerated: m.generated.Load(), CommentsConsumed: counts.Consumed, ConnectedReader: m.Reader(),
-		Viewers: 1, Verification: counts.Verification, LatencyMillis: m.Account.Latency(),
+		Viewers: 1, Verification: counts.Verification,
+		LatencyMillis: times.Latency, FirstEventMillis: times.FirstEvent, OutageMillis: times.Outage,
 	}
 	if m.Connected() {
 		report.Connected = 1
@@ -38,7 +40,8 @@ func (m *member) report() reports.Client {
 
 // total is the report of the fleet as one client.
 func (f *fleet) total() reports.Client {
-	total := reports.Client{ClientID: f.name, LatencyMillis: f.ledger.Latency()}
+	times := f.ledger.Times()
+	total := reports.Client{ClientID: f.name, LatencyMillis: times.Latency, FirstEventMillis: times.FirstEvent, OutageMillis: times.Outage}
 	videos := map[string]struct{}{}
 	for _, m := range f.viewers {
 		one := m.report()
@@ -58,9 +61,10 @@ func (f *fleet) total() reports.Client {
 
 // metrics makes the fleet's report a prometheus.Collector.
 type metrics struct {
-	fleet                            *fleet
-	viewers, connected               *prometheus.Desc
-	posted, arrived, wrong, quantile *prometheus.Desc
+	fleet                       *fleet
+	viewers, connected          *prometheus.Desc
+	posted, arrived, wrong      *prometheus.Desc
+	latency, firstEvent, outage *prometheus.Desc
 }
 
 func newMetrics(f *fleet) *metrics {
@@ -68,13 +72,15 @@ func newMetrics(f *fleet) *metrics {
 		return prometheus.NewDesc("livecomments_client_"+name, help, labels, nil)
 	}
 	return &metrics{
-		fleet:     f,
-		viewers:   desc("viewers", "Simulated viewers."),
-		connected: desc("connected", "Simulated viewers that have a stream."),
-		posted:    desc("posted_total", "Comments answered 201."),
-		arrived:   desc("arrived_total", "Comments that arrived at viewers, duplicates apart."),
-		wrong:     desc("wrong", "Comments found wrong, by kind: missing, duplicates, misordered, corrupt or pending.", "kind"),
-		quantile:  desc("latency_seconds", "Time from the post to the arrival, by quantile, since the start.", "quantile"),
+		fleet:      f,
+		viewers:    desc("viewers", "Simulated viewers."),
+		connected:  desc("connected", "Simulated viewers that have a stream."),
+		posted:     desc("posted_total", "Comments answered 201."),
+		arrived:    desc("arrived_total", "Comments that arrived at viewers, duplicates apart."),
+		wrong:      desc("wrong", "Comments found wrong, by kind: missing, duplicates, misordered, corrupt or pending.", "kind"),
+		latency:    desc("latency_seconds", "Time from the post to the arrival, by quantile, since the start.", "quantile"),
+		firstEvent: desc("first_event_seconds", "Time from a viewer's request for a stream to the stream's first event, by quantile, since the start.", "quantile"),
+		outage:     desc("outage_seconds", "Time from the end of a viewer's stream to the first event of its next, by quantile, since the start.", "quantile"),
 	}
 }
 
@@ -94,7 +100,12 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	emit(m.wrong, prometheus.GaugeValue, float64(total.Misordered), "misordered")
 	emit(m.wrong, prometheus.GaugeValue, float64(total.Corrupt), "corrupt")
 	emit(m.wrong, prometheus.GaugeValue, float64(total.Pending), "pending")
-	emit(m.quantile, prometheus.GaugeValue, total.LatencyMillis.P50/1000, "0.5")
-	emit(m.quantile, prometheus.GaugeValue, total.LatencyMillis.P99/1000, "0.99")
-	emit(m.quantile, prometheus.GaugeValue, total.LatencyMillis.Max/1000, "1")
+	quantiles := func(desc *prometheus.Desc, millis reports.Latency) {
+		emit(desc, prometheus.GaugeValue, millis.P50/1000, "0.5")
+		emit(desc, prometheus.GaugeValue, millis.P99/1000, "0.99")
+		emit(desc, prometheus.GaugeValue, millis.Max/1000, "1")
+	}
+	quantiles(m.latency, total.LatencyMillis)
+	quantiles(m.firstEvent, total.FirstEventMillis)
+	quantiles(m.outage, total.OutageMillis)
 }

@@ -11,8 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
-
 	"github.com/livecomments/livecomments/services/shared/comment"
 	"github.com/livecomments/livecomments/services/shared/reports"
 )
@@ -28,15 +26,13 @@ const (
 	pendingAfter = time.Second
 	// keptArrivals is how many judged arrivals a viewer keeps at least, to recognise duplicates.
 	keptArrivals = 64
-	// maxLatency is the upper end of the latency histogram; what takes longer counts as this long.
-	maxLatency = 10 * time.Minute
 )
 
 // Ledger has the posts and arrivals of all viewers in one process. It is safe for concurrent use.
 type Ledger struct {
+	times    times
 	mu       sync.Mutex
 	videos   map[string]*video
-	latency  *hdrhistogram.Histogram // microseconds
 	newest   comment.ID
 	newestAt time.Time // when newest was noted
 }
@@ -55,7 +51,7 @@ type post struct {
 
 // New makes an empty ledger.
 func New() *Ledger {
-	return &Ledger{videos: map[string]*video{}, latency: newHistogram()}
+	return &Ledger{videos: map[string]*video{}, times: newTimes()}
 }
 
 func (l *Ledger) video(id string) *video {
@@ -91,9 +87,11 @@ func (l *Ledger) Posted(videoID string, id comment.ID, sent time.Time) {
 
 // Log is what one viewer has seen of its video. It is safe for concurrent use.
 type Log struct {
-	video *video
+	ledger *Ledger
+	video  *video
 
-	tried    bool
+	tried    time.Time // when a stream was last asked for; 0 before the first time
+	ended    time.Time // when the last stream ended; 0 while there is none before, or the next has begun
 	began    bool
 	beganAt  time.Time
 	start    comment.ID
@@ -102,7 +100,7 @@ type Log struct {
 	arrivals []arrival               // ascending by id, with some that are judged
 	missed   map[comment.ID]struct{} // those that count as missing
 	counts   Counts
-	latency  *hdrhistogram.Histogram // microseconds; nil where it is not kept for this viewer alone
+	times    times // empty where they are not kept for this viewer alone
 }
 
 type arrival struct {
@@ -118,25 +116,28 @@ type Counts struct {
 
 // NewLog opens the log of a viewer of a video.
 func (l *Ledger) NewLog(videoID string) *Log {
-	log := &Log{video: l.video(videoID), missed: map[comment.ID]struct{}{}}
+	log := &Log{ledger: l, video: l.video(videoID), missed: map[comment.ID]struct{}{}}
 	log.video.mu.Lock()
 	defer log.video.mu.Unlock()
 	log.video.logs = append(log.video.logs, log)
 	return log
 }
 
-// KeepLatency has the log keep a latency distribution of its own.
-func (g *Log) KeepLatency() {
-	g.video.mu.Lock()
-	defer g.video.mu.Unlock()
-	g.latency = newHistogram()
-}
+// KeepTimes has the log keep distributions of its own, beside those of all viewers. It comes before anything is noted.
+func (g *Log) KeepTimes() { g.times = newTimes() }
 
 // Trying notes that the viewer asks for a stream.
 func (g *Log) Trying() {
 	g.video.mu.Lock()
 	defer g.video.mu.Unlock()
-	g.tried = true
+	g.tried = time.Now()
+}
+
+// Ended notes that the viewer's stream has ended.
+func (g *Log) Ended() {
+	g.video.mu.Lock()
+	defer g.video.mu.Unlock()
+	g.ended = time.Now()
 }
 
 // Connected notes the position at which a stream began. Only the first counts: a later stream must continue where the one
@@ -144,6 +145,13 @@ func (g *Log) Trying() {
 func (g *Log) Connected(at comment.ID) {
 	g.video.mu.Lock()
 	defer g.video.mu.Unlock()
+	if !g.tried.IsZero() {
+		g.record(firstEvent, time.Since(g.tried))
+	}
+	if !g.ended.IsZero() {
+		g.record(outage, time.Since(g.ended))
+		g.ended = time.Time{}
+	}
 	if g.began {
 		g.counts.Reconnects++
 		return
@@ -193,20 +201,18 @@ func (g *Log) Counts() Counts {
 	g.video.mu.Lock()
 	defer g.video.mu.Unlock()
 	counts := g.counts
-	if g.tried && !g.began {
+	if !g.tried.IsZero() && !g.began {
 		counts.NeverConnected = 1
 	}
 	return counts
 }
 
-// Latency is the log's own distribution, empty where it keeps none.
-func (g *Log) Latency() reports.Latency {
-	g.video.mu.Lock()
-	defer g.video.mu.Unlock()
-	if g.latency == nil {
-		return reports.Latency{}
-	}
-	return summarize(g.latency)
+// Times are the log's own distributions, empty where it keeps none.
+func (g *Log) Times() Times { return g.times.summary() }
+
+func (g *Log) record(kind int, length time.Duration) {
+	g.ledger.times.record(kind, length)
+	g.times.record(kind, length)
 }
 
 // Check compares what has arrived with what was posted. With final set, nothing more is expected: what has not arrived is
@@ -221,35 +227,14 @@ func (l *Ledger) Check(final bool) {
 		horizon = comment.ID{Millis: math.MaxUint64}
 	}
 	for _, v := range l.videos {
-		v.check(horizon, now, final, l.observe)
+		v.check(horizon, now, final)
 	}
 }
 
-func (l *Ledger) observe(latency time.Duration) { record(l.latency, latency) }
+// Times are the distributions of all viewers since the beginning.
+func (l *Ledger) Times() Times { return l.times.summary() }
 
-// Latency is the distribution of the time from the post to each arrival, over all viewers since the beginning.
-func (l *Ledger) Latency() reports.Latency {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return summarize(l.latency)
-}
-
-func newHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(1, maxLatency.Microseconds(), 3) }
-
-func record(histogram *hdrhistogram.Histogram, latency time.Duration) {
-	// The value is within the histogram's range, so there is no error to handle.
-	_ = histogram.RecordValue(max(1, min(latency, maxLatency).Microseconds()))
-}
-
-func summarize(histogram *hdrhistogram.Histogram) reports.Latency {
-	millis := func(micros int64) float64 { return float64(micros) / 1000 }
-	return reports.Latency{
-		P50: millis(histogram.ValueAtQuantile(50)), P99: millis(histogram.ValueAtQuantile(99)),
-		Max: millis(histogram.Max()), Count: histogram.TotalCount(),
-	}
-}
-
-func (v *video) check(horizon comment.ID, now time.Time, final bool, observe func(time.Duration)) {
+func (v *video) check(horizon comment.ID, now time.Time, final bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	done := horizon
@@ -257,7 +242,7 @@ func (v *video) check(horizon comment.ID, now time.Time, final bool, observe fun
 		if !log.began {
 			continue
 		}
-		log.check(v.posts, horizon, now, final, observe)
+		log.check(v.posts, horizon, now, final)
 		if done.After(log.judged) {
 			done = log.judged
 		}
@@ -283,7 +268,7 @@ func firstAfter(posts []post, id comment.ID) int {
 	return at
 }
 
-func (g *Log) check(posts []post, horizon comment.ID, now time.Time, final bool, observe func(time.Duration)) {
+func (g *Log) check(posts []post, horizon comment.ID, now time.Time, final bool) {
 	if !final && horizon.After(g.last) {
 		// What comes after the last arrival may still be on its way.
 		horizon = g.last
@@ -291,10 +276,7 @@ func (g *Log) check(posts []post, horizon comment.ID, now time.Time, final bool,
 	rest := posts[firstAfter(posts, g.judged):]
 	for len(rest) > 0 && !rest[0].id.After(horizon) {
 		if at, found := g.arrival(rest[0].id); found {
-			observe(at.Sub(rest[0].sent))
-			if g.latency != nil {
-				record(g.latency, at.Sub(rest[0].sent))
-			}
+			g.record(latency, at.Sub(rest[0].sent))
 		} else {
 			g.missed[rest[0].id] = struct{}{}
 			g.counts.Missing++

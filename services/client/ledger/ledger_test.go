@@ -134,7 +134,7 @@ func TestLatencyIsFromThePostToTheArrival(t *testing.T) {
 			book.Posted("v", id(n), sent)
 		}
 		book.Check(true)
-		latency := book.Latency()
+		latency := book.Times().Latency
 		assert.Equal(t, int64(100), latency.Count)
 		assert.InDelta(t, 50, latency.P50, 1)
 		assert.InDelta(t, 99, latency.P99, 1)
@@ -142,19 +142,43 @@ func TestLatencyIsFromThePostToTheArrival(t *testing.T) {
 	})
 }
 
-func TestAViewerCanKeepItsOwnLatency(t *testing.T) {
+func TestAnOutageIsFromTheEndOfAStreamToTheFirstEventOfTheNext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		book := ledger.New()
+		log := book.NewLog("v")
+		connect := func(after time.Duration) {
+			log.Trying()
+			time.Sleep(after)
+			log.Connected(id(0))
+		}
+		connect(time.Second)
+		time.Sleep(time.Minute)
+		log.Ended()
+		time.Sleep(2 * time.Second)
+		log.Trying() // in vain
+		time.Sleep(3 * time.Second)
+		connect(time.Second)
+		times := book.Times()
+		assert.Equal(t, int64(2), times.FirstEvent.Count)
+		assert.InDelta(t, 1000, times.FirstEvent.Max, 1, "from the request that was answered")
+		assert.Equal(t, int64(1), times.Outage.Count, "the first stream ends no outage")
+		assert.InDelta(t, 6000, times.Outage.Max, 6)
+	})
+}
+
+func TestAViewerCanKeepItsOwnTimes(t *testing.T) {
 	book := ledger.New()
 	one, other := book.NewLog("v"), book.NewLog("v")
-	one.KeepLatency()
+	one.KeepTimes()
 	one.Connected(id(0))
 	other.Connected(id(0))
 	book.Posted("v", id(1), time.Now())
 	one.Arrived(id(1), time.Now())
 	other.Arrived(id(1), time.Now())
 	book.Check(true)
-	assert.Equal(t, int64(1), one.Latency().Count)
-	assert.Zero(t, other.Latency())
-	assert.Equal(t, int64(2), book.Latency().Count)
+	assert.Equal(t, int64(1), one.Times().Latency.Count)
+	assert.Zero(t, other.Times())
+	assert.Equal(t, int64(2), book.Times().Latency.Count)
 }
 
 func TestAccountsOfThoseWhoOnlyWatchDoNotGrowWithoutBound(t *testing.T) {

@@ -85,7 +85,7 @@ func (v *Viewer) watch(ctx context.Context) time.Duration {
 		answer, _ := io.ReadAll(io.LimitReader(response.Body, 1<<10))
 		return v.failed(reader, fmt.Errorf("%s: %s", response.Status, answer), retryAfter(response))
 	}
-	defer v.connected.Store(false)
+	defer v.disconnected()
 	idle := time.AfterFunc(idleTimeout, func() { cancel(errors.New("the stream has brought nothing")) })
 	defer idle.Stop()
 	body := &timedBody{response.Body, idle}
@@ -175,6 +175,13 @@ func (v *Viewer) handleConnected(event sse.Event) error {
 	v.connected.Store(true)
 	v.failures, v.avoid = 0, ""
 	return nil
+}
+
+// disconnected notes that a stream has ended, if it had begun.
+func (v *Viewer) disconnected() {
+	if v.connected.Swap(false) {
+		v.Account.Ended()
+	}
 }
 
 // failed logs why a stream ended, and returns how long to wait before the next: at least as long as asked, and longer with

@@ -170,6 +170,20 @@ func TestAViewerKnowsAStreamThatEndedFromOneThatWasCut(t *testing.T) {
 	}
 }
 
+func TestAViewerTellsHowLongItWasWithoutAStream(t *testing.T) {
+	const reconnect = "event: reconnect\ndata: {\"type\":\"reconnect\",\"retryMillis\":1}\n\n"
+	reader := newScripted(t,
+		script{status: 503, header: map[string]string{"Retry-After": "0"}}, // the first stream is not one that returns
+		script{status: 200, body: connected + reconnect},
+		script{status: 200, body: connected + event(101), cut: true},
+		script{status: 503, header: map[string]string{"Retry-After": "0"}},
+		script{status: 200, body: connected, hold: true})
+	book := ledger.New()
+	watch(t, func(_ *viewer.Viewer, c ledger.Counts) bool { return c.Reconnects == 2 }, book, reader.URL)
+	assert.Equal(t, int64(3), book.Times().FirstEvent.Count)
+	assert.Equal(t, int64(2), book.Times().Outage.Count)
+}
+
 func TestAViewerLeavesAReaderThatAsksItTo(t *testing.T) {
 	leave := script{status: 200, body: connected + "event: reconnect\ndata: {\"type\":\"reconnect\",\"retryMillis\":1}\n\n"}
 	stay := script{status: 200, body: connected, hold: true}

@@ -130,8 +130,11 @@ type Client struct {
 	Viewers   int `json:"viewers" validate:"min=0"`
 	Connected int `json:"connected" validate:"min=0"`
 	Verification
-	// LatencyMillis is the time from the post to each arrival.
-	LatencyMillis Latency `json:"latencyMillis"`
+	// LatencyMillis is the time from the post to each arrival, FirstEventMillis that from a viewer's request for a stream to the
+	// stream's first event, and OutageMillis that from the end of a stream to the first event of the viewer's next.
+	LatencyMillis    Latency `json:"latencyMillis"`
+	FirstEventMillis Latency `json:"firstEventMillis"`
+	OutageMillis     Latency `json:"outageMillis"`
 }
 
 // Path implements Report.
