@@ -37,7 +37,7 @@ type Config struct {
 	Videos            int            `env:"VIDEOS" default:"2" validate:"min=1" help:"Videos that they watch; at most as many as viewers."`
 	VideoPrefix       string         `env:"VIDEO_PREFIX" default:"video" validate:"min=1,max=100" help:"Their ids are this and a number."`
 	Popularity        string         `env:"POPULARITY" default:"uniform" validate:"oneof=uniform three-tier zipf celebrity" help:"How the viewers spread over the videos: uniform, three-tier, zipf or celebrity."`
-	CommentsPerMinute float64        `env:"COMMENTS_PER_MINUTE" default:"15" validate:"min=0" help:"Comments that each viewer posts a minute, on average, at random times."`
+	CommentsPerMinute float64        `env:"COMMENTS_PER_MINUTE" default:"15" validate:"min=0" help:"Comments that each viewer posts a minute, on average, at random times. PUT /comments-per-minute {\"commentsPerMinute\":N} changes it."`
 	ConnectRate       float64        `env:"CONNECT_RATE" default:"1000" validate:"gt=0" help:"Viewers that connect a second at the start."`
 	Duration          time.Duration  `env:"DURATION" default:"0s" validate:"min=0" help:"Leave after this long, with exit status 1 when a viewer missed anything or nothing arrived; 0 to stay until stopped."`
 	SettleTimeout     time.Duration  `env:"SETTLE_TIMEOUT" default:"5s" validate:"min=0" help:"At a stop, how long to wait for comments that are on their way."`
@@ -56,6 +56,7 @@ type fleet struct {
 	cfg     Config
 	log     *zap.Logger
 	name    string
+	pace    *pace
 	ledger  *ledger.Ledger
 	viewers []*member
 	http    *http.Client
@@ -94,6 +95,7 @@ func Run(ctx context.Context, cfg Config) error {
 	f := newFleet(cfg, srv, popularity.Assign(audiences, rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))))
 	defer f.http.CloseIdleConnections()
 	srv.Registry.MustRegister(newMetrics(f))
+	srv.Engine.PUT("/comments-per-minute", f.putPace)
 	srv.Ready()
 
 	if cfg.Duration == 0 {
@@ -134,7 +136,7 @@ func (f *fleet) run(ctx context.Context) {
 }
 
 func newFleet(cfg Config, srv *server.Server, videos []int) *fleet {
-	f := &fleet{cfg: cfg, log: srv.Log, name: srv.Instance, ledger: ledger.New(), http: &http.Client{Transport: &http.Transport{
+	f := &fleet{cfg: cfg, log: srv.Log, name: srv.Instance, pace: newPace(cfg.CommentsPerMinute), ledger: ledger.New(), http: &http.Client{Transport: &http.Transport{
 		DisableCompression: true, MaxIdleConnsPerHost: postsAtOnce, ResponseHeaderTimeout: 30 * time.Second,
 	}}}
 	for i, video := range videos {
@@ -187,21 +189,24 @@ func (f *fleet) check(ctx context.Context) {
 // post has connected viewers, chosen at random, post at exponentially distributed intervals, which makes each viewer's posts a
 // Poisson process. It returns when ctx has ended and all posts are answered.
 func (f *fleet) post(ctx context.Context) {
-	perSecond := f.cfg.CommentsPerMinute / 60 * float64(len(f.viewers))
-	if perSecond == 0 {
-		<-ctx.Done()
-		return
-	}
 	var posting sync.WaitGroup
 	defer posting.Wait()
 	slots := make(chan struct{}, postsAtOnce)
 	due := time.Now()
 	for {
-		due = due.Add(time.Duration(rand.ExpFloat64() / perSecond * float64(time.Second)))
+		perMinute, changed := f.pace.now()
+		var turn <-chan time.Time // never, where nothing is posted
+		if perMinute > 0 {
+			due = due.Add(time.Duration(rand.ExpFloat64() / perMinute / float64(len(f.viewers)) * float64(time.Minute)))
+			turn = time.After(time.Until(due))
+		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(time.Until(due)):
+		case <-changed:
+			due = time.Now()
+			continue
+		case <-turn:
 		}
 		m := f.viewers[rand.IntN(len(f.viewers))]
 		if !m.Connected() {
