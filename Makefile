@@ -30,7 +30,7 @@ report: ## Check in headless Chromium that the simulation's report opens without
 	@hack/prepare chromium
 	@go build -o $(BIN)/lab ./services/lab
 	@$(BIN)/lab simulate --videos 2000 --viewers 50000 --readers 3,14,50 --report $(BIN)/check.html >/dev/null
-	services/lab/simulate/report/check $(BIN)/check.html
+	services/lab/page/check $(BIN)/check.html
 
 .PHONY: test
 test: prepare ## Test everything with the race detector, against the embedded Redis and a real one.

@@ -186,7 +186,7 @@ func TestEveryStrategyIsNamedInTheHelpAndDescribedOnThePage(t *testing.T) {
 	field, _ := reflect.TypeFor[simulate.Command]().FieldByName("Strategies")
 	script, err := os.ReadFile("report/page.js")
 	require.NoError(t, err)
-	colours, err := os.ReadFile("report/page.css")
+	colours, err := os.ReadFile("../page/page.css")
 	require.NoError(t, err)
 	for _, strategy := range placement.Names() {
 		assert.Regexp(t, `\b`+string(strategy)+`\b`, field.Tag.Get("help"))

@@ -1,6 +1,6 @@
 'use strict';
 (() => {
-  const data = JSON.parse(document.getElementById('data').textContent);
+  const { data, number, fixed, percent, multiple, rate, brief, shortPercent, count, list, isNumber, numbers, element } = Page;
   const { scene, results } = data;
   const limit = data.redisLimit;
   const bound = 1 + data.epsilon;
@@ -29,36 +29,9 @@
   let popularity = choices.find((name) => location.hash === `#${encodeURIComponent(name)}`) ?? choices[0];
   let charts = [];
 
-  // Numbers. The space before a unit does not break.
-  function number(value, options) {
-    return new Intl.NumberFormat('en-US', options).format(value);
-  }
-  function fixed(value, digits) {
-    return number(value, { minimumFractionDigits: digits, maximumFractionDigits: digits });
-  }
-  function percent(value) {
-    return `${fixed(100 * value, value !== 0 && Math.abs(value) < 0.0995 ? 2 : 1)}\u00a0%`;
-  }
-  function multiple(value) {
-    return `${fixed(value, value < 99.95 ? 2 : 1)}\u00a0×`;
-  }
   function copies(value) {
     return fixed(value, value < 99.95 ? 2 : 1);
   }
-  // A rate has three significant digits.
-  function rate(value) {
-    return number(value, { maximumSignificantDigits: 3 });
-  }
-  const brief = (value) => number(value, { notation: 'compact', maximumSignificantDigits: 3 }).replace(/[KM]/, (unit) => `\u00a0${unit === 'K' ? 'k' : unit}`);
-  const shortPercent = (value) => `${number(100 * value, { maximumSignificantDigits: 3 })}\u00a0%`;
-  function count(n, one, many) {
-    return `${number(n)} ${n === 1 ? one : many}`;
-  }
-  function list(words) {
-    return words.length < 2 ? words.join('') : `${words.slice(0, -1).join(', ')} and ${words.at(-1)}`;
-  }
-  const isNumber = (value) => typeof value === 'number' && Number.isFinite(value);
-  const numbers = (values) => values.filter(isNumber);
 
   // view has the figures of the chosen popularity by fleet and strategy.
   function view() {
@@ -183,13 +156,6 @@
     return quoted(value, (part) => (part === 0 ? 'none' : percent(part)));
   }
 
-  // Elements. Text from the data is never parsed as HTML.
-  function element(tag, attributes = {}, ...children) {
-    const made = document.createElement(tag);
-    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-    made.append(...children);
-    return made;
-  }
   const colours = () => {
     const computed = getComputedStyle(document.documentElement);
     const colour = (name) => computed.getPropertyValue(`--${name}`).trim();
@@ -488,7 +454,6 @@
       + `${count(names.length, 'strategy', 'strategies')}. The page shows what each reader receives, what Redis delivers, and which part of the viewers moves when the fleet changes.`;
     const made = document.getElementById('made');
     made.append(...(data.sceneName ? [`Scene ${data.sceneName}, seed`] : ['Seed']), ` ${scene.seed}, ε = ${number(data.epsilon, { maximumFractionDigits: 4 })}. Made by `, element('code', {}, data.command ?? 'lab simulate'));
-    document.getElementById('version').textContent = Chart.version;
     for (const name of choices) {
       const input = element('input', { type: 'radio', name: 'popularity', value: name });
       input.checked = name === popularity;
