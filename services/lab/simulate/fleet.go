@@ -6,7 +6,18 @@ import (
 	"slices"
 
 	"github.com/livecomments/livecomments/services/shared/placement"
+	"github.com/livecomments/livecomments/services/shared/popularity"
 )
+
+// Place places the viewers of a scene on one fleet by one strategy, and returns what a simulation of it counts. The videos have
+// the ids video1, video2 and so on, and the readers the names reader-1, reader-2 and so on.
+func Place(scene Scene, distribution popularity.Distribution, strategy placement.Name, readers int, options placement.Options) (Result, error) {
+	a, err := newAudience(scene, distribution)
+	if err != nil {
+		return Result{}, err
+	}
+	return simulate(a, strategy, readers, options)
+}
 
 // simulate places every viewer of an audience on a fleet of so many readers. Then it adds a reader, takes it out again, and
 // loses another. It takes time in proportion to the viewers.

@@ -103,6 +103,19 @@ func TestTheSimulationAgreesWithTheClosedForm(t *testing.T) {
 	}
 }
 
+func TestOneFleetCanBePlacedByItself(t *testing.T) {
+	c := command()
+	c.Videos, c.Viewers, c.Readers = ptr(100), ptr(1000), []int{5}
+	output, _ := run(t, c)
+	for _, strategy := range placement.Names() {
+		result, err := simulate.Place(output.Scene, popularity.Zipf, strategy, 5, placement.Options{VirtualNodes: 160, Epsilon: 0.25})
+		require.NoError(t, err)
+		assert.Equal(t, find(t, output, popularity.Zipf, strategy, 5), result)
+	}
+	_, err := simulate.Place(simulate.Scene{Videos: 2, Viewers: 1}, popularity.Zipf, placement.Hash, 5, placement.Options{})
+	assert.Error(t, err)
+}
+
 func TestTheSmallScene(t *testing.T) {
 	c := command()
 	c.Scene = "small"
