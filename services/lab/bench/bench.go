@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/livecomments/livecomments/services/lab/goal"
 	"github.com/livecomments/livecomments/services/lab/process"
 	"github.com/livecomments/livecomments/services/shared/config"
 	"github.com/livecomments/livecomments/services/shared/redisserver"
@@ -49,14 +50,8 @@ type Result struct {
 	Goals []Goal `json:"goals"`
 }
 
-// Goal is a requirement, and whether it was met.
-type Goal struct {
-	Says string `json:"says"`
-	Met  bool   `json:"met"`
-	// Delivery goals are about comments that did not arrive as they should: the run fails when one is not met. Other goals
-	// depend on the speed of the machine.
-	Delivery bool `json:"delivery"`
-}
+// Goal is what a scene requires.
+type Goal = goal.Goal
 
 type scene struct {
 	name string
@@ -148,9 +143,9 @@ func (c *Command) validate() ([]scene, error) {
 func (o Output) failure() error {
 	var broken []string
 	for _, result := range o.Scenes {
-		for _, goal := range result.Goals {
-			if goal.Delivery && !goal.Met {
-				broken = append(broken, result.Scene+": "+goal.Says)
+		for _, g := range result.Goals {
+			if g.Delivery && !g.Met {
+				broken = append(broken, result.Scene+": "+g.Says)
 			}
 		}
 	}

@@ -4,8 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/jedib0t/go-pretty/v6/table"
-	"github.com/jedib0t/go-pretty/v6/text"
+	"github.com/livecomments/livecomments/services/lab/table"
 )
 
 // text is the output for people.
@@ -21,27 +20,14 @@ func (o Output) text() string {
 			fmt.Fprintf(&out, "  %s\n", fact)
 		}
 		for _, goal := range result.Goals {
-			mark := "met"
-			if !goal.Met {
-				mark = "NOT met"
-			}
-			fmt.Fprintf(&out, "  %s: %s\n", mark, goal.Says)
+			fmt.Fprintf(&out, "  %s\n", goal)
 		}
 	}
 	return out.String()
 }
 
 func render(loads []Load) string {
-	t := table.NewWriter()
-	t.SetStyle(table.StyleLight)
-	t.Style().Format.Header = text.FormatDefault
-	t.Style().Options.DrawBorder = false
-	t.AppendHeader(table.Row{"", "viewers", "comments/s", "seconds", "deliveries/s", "CPU a delivery", "per read", "p50", "p99", "max", "wrong"})
-	var right []table.ColumnConfig
-	for column := 2; column <= 11; column++ {
-		right = append(right, table.ColumnConfig{Number: column, Align: text.AlignRight, AlignHeader: text.AlignRight})
-	}
-	t.SetColumnConfigs(right)
+	t := table.New(1, table.Row{"", "viewers", "comments/s", "seconds", "deliveries/s", "CPU a delivery", "per read", "p50", "p99", "max", "wrong"})
 	for _, l := range loads {
 		t.AppendRow(table.Row{
 			l.Of, l.Viewers, fmt.Sprintf("%.1f", l.CommentsPerSecond), fmt.Sprintf("%.1f", l.Seconds), fmt.Sprintf("%.0f", l.DeliveriesPerSecond),

@@ -11,9 +11,9 @@ import (
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/progress"
-	"github.com/jedib0t/go-pretty/v6/table"
-	"github.com/jedib0t/go-pretty/v6/text"
 	"golang.org/x/term"
+
+	"github.com/livecomments/livecomments/services/lab/table"
 )
 
 // print writes the results in the chosen format.
@@ -94,19 +94,10 @@ moved           part of all viewers that move when a reader is added, and when o
 
 // render returns the table of one popularity, with a block for each fleet.
 func render(results []Result) string {
-	t := table.NewWriter()
-	t.SetStyle(table.StyleLight)
-	t.Style().Format.Header = text.FormatDefault
-	t.Style().Options.DrawBorder = false
-	t.AppendHeader(table.Row{
+	t := table.New(2, table.Row{
 		"readers", "strategy", "share", "formula", "messages", "copies", "formula", "in", "most in", "out", "most out",
 		"busiest ÷ mean", "Redis", "moved +1", "moved -1",
 	})
-	var right []table.ColumnConfig
-	for column := 3; column <= 15; column++ {
-		right = append(right, table.ColumnConfig{Number: column, Align: text.AlignRight, AlignHeader: text.AlignRight})
-	}
-	t.SetColumnConfigs(right)
 	for i := range results {
 		r := &results[i]
 		if i > 0 && r.Readers != results[i-1].Readers {
