@@ -44,7 +44,7 @@ type Viewer struct {
 	reader    atomic.Pointer[string]
 	failures  int
 	connected atomic.Bool
-	avoid     string
+	avoid     string // the host of a reader
 	// lastEventID is the last id that any event had, which a browser sends when it reconnects.
 	lastEventID string
 }
@@ -78,9 +78,10 @@ func (v *Viewer) watch(ctx context.Context) time.Duration {
 	reader := v.choose()
 	response, err := v.request(ctx, reader)
 	if err != nil {
-		return v.failed(reader, err, 0)
+		return v.failed(failedAt(err, reader), err, 0)
 	}
 	defer func() { _ = response.Body.Close() }()
+	reader = response.Request.URL.String() // the reader that it was sent to, if it was
 	if response.StatusCode != http.StatusOK {
 		answer, _ := io.ReadAll(io.LimitReader(response.Body, 1<<10))
 		return v.failed(reader, fmt.Errorf("%s: %s", response.Status, answer), retryAfter(response))
@@ -104,9 +105,27 @@ func (v *Viewer) watch(ctx context.Context) time.Duration {
 	return v.failed(reader, errors.New("the stream ended without a word"), 0)
 }
 
+// failedAt is the URL at which a request has failed: that of the reader, or of another one that it was sent to.
+func failedAt(err error, reader string) string {
+	var failed *url.Error
+	if errors.As(err, &failed) {
+		return failed.URL
+	}
+	return reader
+}
+
+// host is the host of a URL, by which readers are told apart.
+func host(reader string) string {
+	parsed, err := url.Parse(reader)
+	if err != nil {
+		return reader
+	}
+	return parsed.Host
+}
+
 // choose picks a reader at random. It avoids the one that just failed or asked to reconnect, if there is another.
 func (v *Viewer) choose() string {
-	others := slices.DeleteFunc(slices.Clone(v.Readers), func(reader string) bool { return reader == v.avoid })
+	others := slices.DeleteFunc(slices.Clone(v.Readers), func(reader string) bool { return host(reader) == v.avoid })
 	if len(others) == 0 {
 		others = v.Readers
 	}
@@ -142,7 +161,7 @@ func (v *Viewer) handle(event sse.Event, reader string) (pause time.Duration, en
 		if err := json.Unmarshal([]byte(event.Data), &body); err != nil {
 			return 0, false, fmt.Errorf("reconnect event: %w", err)
 		}
-		v.avoid = reader
+		v.avoid = host(reader)
 		return time.Duration(body.RetryMillis) * time.Millisecond, true, nil
 	}
 	if !v.connected.Load() {
@@ -187,7 +206,7 @@ func (v *Viewer) disconnected() {
 // failed logs why a stream ended, and returns how long to wait before the next: at least as long as asked, and longer with
 // every failure in a row.
 func (v *Viewer) failed(reader string, err error, asked time.Duration) time.Duration {
-	v.avoid = reader
+	v.avoid = host(reader)
 	v.Log.Debug("stream ended", zap.String("user", v.UserID), zap.String("reader", reader), zap.Error(err))
 	pause := min(maxBackoff, minBackoff<<min(v.failures, 10))
 	v.failures++

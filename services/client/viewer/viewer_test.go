@@ -170,6 +170,39 @@ func TestAViewerKnowsAStreamThatEndedFromOneThatWasCut(t *testing.T) {
 	}
 }
 
+func TestAViewerAvoidsTheReaderThatItWasSentToInVain(t *testing.T) {
+	var mu sync.Mutex
+	var asked []string
+	note := func(what string) {
+		mu.Lock()
+		defer mu.Unlock()
+		asked = append(asked, what)
+	}
+	sent := false
+	full := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		note("full" + r.URL.Query().Get("placed"))
+		w.Header().Set("Retry-After", "0")
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}))
+	t.Cleanup(full.Close)
+	door := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		note("door")
+		if !sent {
+			sent = true
+			http.Redirect(w, r, full.URL+"/connect?placed=yes", http.StatusTemporaryRedirect)
+			return
+		}
+		_, _ = fmt.Fprint(w, connected)
+		w.(http.Flusher).Flush()
+		<-r.Context().Done()
+	}))
+	t.Cleanup(door.Close)
+	watch(t, func(v *viewer.Viewer, _ ledger.Counts) bool { return v.Connected() }, ledger.New(), door.URL, full.URL+"/")
+	mu.Lock()
+	defer mu.Unlock()
+	assert.Equal(t, []string{"door", "fullyes", "door"}, asked[len(asked)-3:])
+}
+
 func TestAViewerTellsHowLongItWasWithoutAStream(t *testing.T) {
 	const reconnect = "event: reconnect\ndata: {\"type\":\"reconnect\",\"retryMillis\":1}\n\n"
 	reader := newScripted(t,
