@@ -45,7 +45,8 @@ type Spread struct {
 	Max  float64 `json:"max"`
 }
 
-func spread(values []float64) Spread {
+// SpreadOf is the spread of values, of which there is at least one.
+func SpreadOf(values []float64) Spread {
 	s := Spread{Min: math.Inf(1), Max: math.Inf(-1)}
 	for _, value := range values {
 		s.Min, s.Max, s.Mean = min(s.Min, value), max(s.Max, value), s.Mean+value/float64(len(values))
@@ -86,11 +87,11 @@ func measure(a *audience, at []placement.Reader, readers int) Result {
 		}
 	}
 	result := Result{
-		Share: spread(channels), MessageShare: spread(share), CopiesPerComment: copies,
-		MessagesIn: spread(share).times(a.commentsPerSecond()), DeliveriesOut: spread(deliveries),
+		Share: SpreadOf(channels), MessageShare: SpreadOf(share), CopiesPerComment: copies,
+		MessagesIn: SpreadOf(share).times(a.commentsPerSecond()), DeliveriesOut: SpreadOf(deliveries),
 		RedisDeliveries: copies * a.commentsPerSecond(),
 	}
-	streams := spread(viewers)
+	streams := SpreadOf(viewers)
 	result.Busiest = streams.Max / streams.Mean
 	if result.DeliveriesOut.Mean > 0 {
 		result.BusiestDeliveries = result.DeliveriesOut.Max / result.DeliveriesOut.Mean

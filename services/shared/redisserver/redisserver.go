@@ -98,6 +98,14 @@ func (s *Server) Start(ctx context.Context) error {
 	return nil
 }
 
+// PID is the id of its process, 0 where it does not run.
+func (s *Server) PID() int {
+	if s.process == nil {
+		return 0
+	}
+	return s.process.Process.Pid
+}
+
 // await returns when the server answers.
 func (s *Server) await(ctx context.Context) error {
 	for !answers(ctx, s.Address) {
