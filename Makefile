@@ -26,11 +26,17 @@ simulate: ## Simulate 2,000,000 viewers of 90,000 videos under every placement s
 	@$(BIN)/lab simulate --report $(BIN)/report.html $(ARGS)
 
 .PHONY: report
-report: ## Check in headless Chromium that the simulation's report opens without a complaint.
-	@hack/prepare chromium
-	@go build -o $(BIN)/lab ./services/lab
+report: ## Check in headless Chromium that the pages of the simulation and of the experiment open without a complaint.
+	@hack/prepare chromium redis-server
+	@go build -o $(BIN)/ $(addprefix ./services/,$(SERVICES))
 	@$(BIN)/lab simulate --videos 2000 --viewers 50000 --readers 3,14,50 --report $(BIN)/check.html >/dev/null
-	services/lab/page/check $(BIN)/check.html
+	@$(BIN)/lab experiment --only matrix,redirect --routings random,bounded --readers 2,3 --videos 4 --viewers 24 --seconds 1 --report $(BIN)/check-experiment.html >/dev/null
+	services/lab/page/check $(BIN)/check.html $(BIN)/check-experiment.html
+
+.PHONY: experiment
+experiment: prepare ## Place viewers in the running system, as processes, under every routing; readers come, go and die. ARGS=--help lists the flags.
+	@go build -o $(BIN)/ $(addprefix ./services/,$(SERVICES))
+	@$(BIN)/lab experiment --report $(BIN)/experiment.html $(ARGS)
 
 .PHONY: test
 test: prepare ## Test everything with the race detector, against the embedded Redis and a real one.

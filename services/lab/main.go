@@ -12,6 +12,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/livecomments/livecomments/services/lab/bench"
+	"github.com/livecomments/livecomments/services/lab/experiment"
 	"github.com/livecomments/livecomments/services/lab/settings"
 	"github.com/livecomments/livecomments/services/lab/simulate"
 	"github.com/livecomments/livecomments/services/lab/up"
@@ -19,11 +20,12 @@ import (
 )
 
 var cli struct {
-	Up       up.Command       `cmd:"" help:"Run every service in this process, with simulated viewers, and show what flows."`
-	Simulate simulate.Command `cmd:"" help:"Place every viewer of a full-scale scene by each strategy, and count what every reader takes in."`
-	Bench    bench.Command    `cmd:"" help:"Measure what a reader costs: processor time and memory a viewer, latency under load, beside the bare write(2)."`
-	Floor    bench.Floor      `cmd:"" hidden:""`
-	Settings settings.Command `cmd:"" help:"List the environment variables of every service, in Markdown."`
+	Up         up.Command         `cmd:"" help:"Run every service in this process, with simulated viewers, and show what flows."`
+	Simulate   simulate.Command   `cmd:"" help:"Place every viewer of a full-scale scene by each strategy, and count what every reader takes in."`
+	Bench      bench.Command      `cmd:"" help:"Measure what a reader costs: processor time and memory a viewer, latency under load, beside the bare write(2)."`
+	Experiment experiment.Command `cmd:"" help:"Place viewers in the running system, as processes, and measure what the simulation counts: routings, fleets, changes, a proxy."`
+	Floor      bench.Floor        `cmd:"" hidden:""`
+	Settings   settings.Command   `cmd:"" help:"List the environment variables of every service, in Markdown."`
 }
 
 func main() { os.Exit(run(os.Args[1:])) }

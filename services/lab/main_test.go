@@ -24,6 +24,10 @@ func TestABadCommandLineIsExitStatus2(t *testing.T) {
 		{"simulate", "--popularity=normal"},
 		{"simulate", "--videos=11", "--viewers=10"},
 		{"simulate", "--json", "--csv"},
+		{"experiment", "--readers=0"},
+		{"experiment", "--readers="},
+		{"experiment", "--scene=small"},
+		{"experiment", "--only=nothing"},
 	} {
 		assert.Equal(t, 2, run(args), "%v", args)
 	}
