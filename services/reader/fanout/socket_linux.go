@@ -23,7 +23,7 @@ func newSocket(connection net.Conn, w *writer) socket {
 		// Heartbeats find out that a host is gone, and cost no more. The kernel's own probes would be a packet every 15 s for each of
 		// a million streams, and where it drops them under load, it ends streams that are well.
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 0) // of what is not TCP there are none
-		return &descriptor{fd: fd, poller: w.poller.(*epoll)} //nolint:forcetypeassert // there is no other here
+		return &descriptor{fd: fd, poller: w.poller.(*epoll)}             //nolint:forcetypeassert // there is no other here
 	}
 	return &piecewise{connection: connection, writer: w}
 }
