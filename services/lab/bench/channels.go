@@ -7,7 +7,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/livecomments/livecomments/services/lab/bench/crowd"
+	"github.com/livecomments/livecomments/services/lab/crowd"
 )
 
 const (

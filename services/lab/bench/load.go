@@ -8,7 +8,7 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
-	"github.com/livecomments/livecomments/services/lab/bench/crowd"
+	"github.com/livecomments/livecomments/services/lab/crowd"
 	"github.com/livecomments/livecomments/services/lab/process"
 )
 

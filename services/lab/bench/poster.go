@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/livecomments/livecomments/services/lab/bench/crowd"
+	"github.com/livecomments/livecomments/services/lab/crowd"
 	"github.com/livecomments/livecomments/services/shared/broker"
 	"github.com/livecomments/livecomments/services/shared/comment"
 )

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/livecomments/livecomments/services/lab/bench/crowd"
+	"github.com/livecomments/livecomments/services/lab/crowd"
 	"github.com/livecomments/livecomments/services/lab/process"
 	"github.com/livecomments/livecomments/services/shared/redisserver"
 )

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/livecomments/livecomments/services/lab/bench/crowd"
+	"github.com/livecomments/livecomments/services/lab/crowd"
 )
 
 // stalled has a video of whose viewers one in a hundred never reads, and in turn the same video without those.

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"github.com/livecomments/livecomments/services/lab/bench/crowd"
+	"github.com/livecomments/livecomments/services/lab/crowd"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
