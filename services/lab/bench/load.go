@@ -80,7 +80,7 @@ func measure(ctx context.Context, of string, p *process.Process, c *crowd.Crowd,
 	if err != nil {
 		return l, err
 	}
-	l.cpu, l.latency, l.Deliveries, l.reads, l.Wrong = after-before, figures.Latency, figures.Arrived, figures.Reads, figures.Wrong()
+	l.cpu, l.latency, l.Deliveries, l.reads, l.Wrong = after-before, figures.Latency.Histogram, figures.Arrived, figures.Reads, figures.Wrong()
 	if l.Deliveries < want && l.Wrong == 0 {
 		l.Wrong = want - l.Deliveries
 	}

@@ -7,13 +7,16 @@ import (
 	"errors"
 )
 
-// Crowd is viewers of one reader. There are none on this system.
+// Crowd is viewers. There are none on this system.
 type Crowd struct{}
 
 // New says that there is no crowd on this system.
-func New(string) (*Crowd, error) {
+func New(...string) (*Crowd, error) {
 	return nil, errors.New("a crowd of viewers needs Linux, for epoll")
 }
+
+// SetDoors does nothing.
+func (*Crowd) SetDoors(...string) error { return nil }
 
 // Connect adds nobody.
 func (*Crowd) Connect(int, ...Viewer) error { return nil }
@@ -25,7 +28,7 @@ func (*Crowd) Await(context.Context, func(Figures) bool) error { return nil }
 func (*Crowd) Figures() Figures { return Figures{} }
 
 // Reset returns none.
-func (*Crowd) Reset() Figures { return Figures{Latency: newHistogram()} }
+func (*Crowd) Reset() Figures { return newFigures() }
 
 // Close does nothing.
 func (*Crowd) Close() {}

@@ -1,12 +1,14 @@
 package crowd
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 const (
@@ -53,15 +55,14 @@ func inChunks(pieces []string) string {
 // seen is what a viewer has seen when the pieces have come one after the other.
 func seen(t *testing.T, pieces ...string) Figures {
 	t.Helper()
-	f, s := Figures{Latency: newHistogram()}, stream{phase: awaiting}
+	f, s := newFigures(), stream{phase: awaiting}
 	for _, piece := range pieces {
 		if s.phase != over {
 			f.arrival(&s, append(append([]byte{}, s.partial...), piece...), len(s.partial), time.Now())
 		}
 	}
 	assert.Equal(t, int64(f.Arrived), f.Latency.TotalCount())
-	f.Latency = nil
-	return f
+	return f.counts()
 }
 
 // assertSeen checks what a viewer sees of an answer that comes byte by byte, and in any two pieces.
@@ -139,4 +140,37 @@ func TestAStreamThatDoesNotEndAfterItsLastChunkIsUnclean(t *testing.T) {
 		t.Run(name, func(t *testing.T) { assertSeen(t, test.want, test.answer) })
 	}
 	assert.Equal(t, unclean, seen(t, began+event+lastChunk+"\n"), "more comes with the last chunk")
+}
+
+func TestFiguresAddUpAndSurviveTheWay(t *testing.T) {
+	one, other := newFigures(), newFigures()
+	for _, f := range []*Figures{&one, &other} {
+		s := stream{phase: awaiting}
+		answer := chunkedHead + chunk(connected+strings.Join(comments(1, 3, 2, 4, 4), "")+gap) + "broken"
+		f.arrival(&s, []byte(answer), 0, time.Now())
+		f.Refused, f.Redirects, f.Loops, f.Returned, f.Reads, f.Connected = 1, 2, 3, 4, 5, 6
+		f.Redirected.record(int64(time.Second))
+		f.Away.record(int64(time.Hour))
+	}
+	sent, err := json.Marshal(other)
+	require.NoError(t, err)
+	var arrived, sum Figures
+	require.NoError(t, json.Unmarshal(sent, &arrived))
+	sum.Add(one)
+	sum.Add(arrived)
+	assert.Equal(t, Figures{
+		Connected: 12, Refused: 2, Failed: 0, Redirects: 4, Loops: 6, Returned: 8, Arrived: 10, Reads: 10,
+		Missing: 2, Duplicates: 2, Misordered: 2, Gaps: 2, Unclean: 2,
+	}, sum.counts())
+	assert.Equal(t, int64(10), sum.Latency.TotalCount())
+	assert.Equal(t, int64(2), sum.Direct.TotalCount())
+	assert.InEpsilon(t, time.Second, sum.Redirected.Quantile(50), 0.001)
+	assert.InEpsilon(t, time.Minute, sum.Away.Quantile(50), 0.001, "what is longer counts as a minute")
+
+	sent, err = json.Marshal(other.counts())
+	require.NoError(t, err)
+	var counts Figures
+	require.NoError(t, json.Unmarshal(sent, &counts))
+	assert.Equal(t, other.counts(), counts)
+	assert.Zero(t, counts.Away.Quantile(50))
 }
