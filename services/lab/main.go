@@ -13,6 +13,7 @@ import (
 
 	"github.com/livecomments/livecomments/services/lab/bench"
 	"github.com/livecomments/livecomments/services/lab/experiment"
+	"github.com/livecomments/livecomments/services/lab/million/audience"
 	"github.com/livecomments/livecomments/services/lab/settings"
 	"github.com/livecomments/livecomments/services/lab/simulate"
 	"github.com/livecomments/livecomments/services/lab/up"
@@ -25,6 +26,7 @@ var cli struct {
 	Bench      bench.Command      `cmd:"" help:"Measure what a reader costs: processor time and memory a viewer, latency under load, beside the bare write(2)."`
 	Experiment experiment.Command `cmd:"" help:"Place viewers in the running system, as processes, and measure what the simulation counts: routings, fleets, changes, a proxy."`
 	Floor      bench.Floor        `cmd:"" hidden:""`
+	Crowd      audience.Command   `cmd:"" hidden:""`
 	Settings   settings.Command   `cmd:"" help:"List the environment variables of every service, in Markdown."`
 }
 
