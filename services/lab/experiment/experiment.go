@@ -12,6 +12,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/livecomments/livecomments/services/lab/experiment/report"
 	"github.com/livecomments/livecomments/services/lab/goal"
+	"github.com/livecomments/livecomments/services/lab/million"
 	"github.com/livecomments/livecomments/services/lab/process"
 	"github.com/livecomments/livecomments/services/shared/config"
 	"github.com/livecomments/livecomments/services/shared/placement"
@@ -28,7 +30,8 @@ import (
 
 // Command is `lab experiment`.
 type Command struct {
-	Scene             string                    `default:"default" help:"default: routings and fleets beside each other, and what happens when readers come, go and die."`
+	Scene             string                    `default:"default" help:"default: routings and fleets beside each other, and what happens when readers come, go and die. million: 1,000,000 viewers of 45,000 videos at once, at random and bounded; of the other flags only --scale, --json and --bin are for it."`
+	Scale             float64                   `default:"1" help:"Part of the million that there is, with --scene=million: 0.05 takes two minutes."`
 	Only              []string                  `placeholder:"PART" help:"Parts to run, separated by commas: matrix (every fleet under every routing), proxy (the same behind HAProxy), changes (readers come, go and die), redirect (what being sent on costs). All by default."`
 	Routings          []placement.Name          `default:"random,hash,bounded" help:"Values of the readers' ROUTING, separated by commas: random, hash, bounded."`
 	Readers           []int                     `default:"3,5,8" help:"Numbers of readers, separated by commas."`
@@ -91,6 +94,19 @@ type experiment struct {
 // scenes are what --scene chooses from.
 var scenes = map[string]func(*Command, context.Context) error{
 	"default": (*Command).place,
+	"million": (*Command).million,
+}
+
+// million has a million viewers, or a part of them.
+func (c *Command) million(ctx context.Context) error {
+	if c.Scale <= 0 {
+		return config.Errorf("--scale must be more than 0, not %g", c.Scale)
+	}
+	scene := million.Command{Scale: c.Scale, JSON: c.JSON, Out: c.Out, Progress: c.Progress}
+	if c.Bin != "" {
+		scene.Reader = filepath.Join(c.Bin, "reader")
+	}
+	return scene.Run(ctx)
 }
 
 // Run runs a scene.
