@@ -133,10 +133,11 @@ func TestWhenAReaderIsKilledItsViewersAreWithoutAStreamForAWhileAndMissNothing(t
 
 func TestABadFlagIsNamedInOneLine(t *testing.T) {
 	for want, change := range map[string]func(*experiment.Command){
-		`--scene must be default, not "small"`:                                            func(c *experiment.Command) { c.Scene = "small" },
+		`--scene must be default or million, not "small"`:                                 func(c *experiment.Command) { c.Scene = "small" },
 		`--only must be of matrix, proxy, changes, redirect, not "all"`:                   func(c *experiment.Command) { c.Only = []string{"all"} },
 		`--routings must be of random, hash, bounded, not "ring"`:                         func(c *experiment.Command) { c.Routings = []placement.Name{"ring"} },
 		"--readers, --routings and --popularity must each have a value":                   func(c *experiment.Command) { c.Routings = nil },
+		"--scale must be more than 0, not -1":                                             func(c *experiment.Command) { c.Scene, c.Scale = "million", -1 },
 		"--readers must be from 1 to 50, not 0":                                           func(c *experiment.Command) { c.Readers = []int{3, 0} },
 		`--popularity must be of uniform, three-tier, zipf, celebrity, not "normal"`:      func(c *experiment.Command) { c.Popularity = []popularity.Distribution{"normal"} },
 		"--viewers must be from 1 to 10000, not 0":                                        func(c *experiment.Command) { c.Viewers = 0 },
