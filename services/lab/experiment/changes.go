@@ -34,7 +34,7 @@ type Change struct {
 	// Reconnects are streams that began anew, for whatever reason, and PeakReconnects the most in a second.
 	Reconnects     uint64  `json:"reconnects"`
 	PeakReconnects float64 `json:"peakReconnectsPerSecond"`
-	// OutageMillis is how long those viewers were without a stream who lost theirs.
+	// OutageMillis is how long those viewers were without a stream who lost theirs, also the few who were moved before the change.
 	OutageMillis  reports.Latency      `json:"outageMillis"`
 	Verification  reports.Verification `json:"verification"`
 	LatencyMillis reports.Latency      `json:"latencyMillis"`

@@ -125,8 +125,9 @@ func TestWhenAReaderIsKilledItsViewersAreWithoutAStreamForAWhileAndMissNothing(t
 		require.NoError(t, err)
 		require.NoError(t, change.Verification.Err())
 		assert.True(t, change.Settled)
-		assert.Positive(t, change.OutageMillis.Count)
-		assert.Equal(t, change.OutageMillis.Count, int64(change.Reconnects))
+		assert.Positive(t, change.Reconnects)
+		// A viewer may have been moved before, and been without a stream for that.
+		assert.GreaterOrEqual(t, change.OutageMillis.Count, int64(change.Reconnects))
 		assert.InDelta(t, 1, change.Share.Mean, 1e-9, "one reader is left for all videos")
 	}
 }
