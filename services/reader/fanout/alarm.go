@@ -127,7 +127,11 @@ func (w *writer) askToReconnect(s *stream) {
 		return
 	}
 	s.closing = true
-	s.rest = slices.Concat(s.rest, s.encode(event.Reconnect(string(s.reason), w.engine.options.Retry())))
+	retry := w.engine.options.Retry()
+	if s.reason == Moved {
+		retry /= 10 // moves are spread over time as it is
+	}
+	s.rest = slices.Concat(s.rest, s.encode(event.Reconnect(string(s.reason), retry)))
 	if s.chunked {
 		s.rest = append(s.rest, lastChunk...)
 	}

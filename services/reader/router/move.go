@@ -147,8 +147,14 @@ func (p *plan) astray(ascending []audience, own int, underWay []int) []astray {
 			loads.Viewers[i] += spare + underWay[i]
 		}
 	}
+	waiting := p.waiting()
 	var all []astray
 	for a, candidates := range p.inTurn(ascending) {
+		if candidates.First == p.own && p.isLarge(a.here) {
+			// They make room for streams of small videos that wait to come home, and which would otherwise push them out a few at a time.
+			loads.Viewers[p.own] += waiting
+			waiting = 0
+		}
 		// Of a large audience some are looked at together.
 		each := 1 + a.viewers/100
 		for left := a.viewers; left > 0; left -= each {
@@ -171,6 +177,17 @@ func (p *plan) astray(ascending []audience, own int, underWay []int) []astray {
 		}
 	}
 	return all
+}
+
+// waiting is about how many streams of other readers are to come here: half of what they have to move, so that readers which all
+// reckon with them do not make far too much room.
+func (p *plan) waiting() (streams int) {
+	for i, m := range p.members {
+		if placement.Reader(i) != p.own {
+			streams += m.Misplaced
+		}
+	}
+	return streams / 2
 }
 
 // inTurn yields the audiences in the order in which their streams are to go, with their candidates.

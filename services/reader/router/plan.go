@@ -22,6 +22,7 @@ const (
 type plan struct {
 	view     *fleet.View
 	strategy placement.Strategy
+	bound    float64 // LOAD_BOUND
 	// members are the readers that take viewers, by placement.Reader; own is this one among them, or Nowhere.
 	members []fleet.Member
 	own     placement.Reader
@@ -40,7 +41,7 @@ type plan struct {
 }
 
 func newPlan(cfg Config, view *fleet.View, last *plan) *plan {
-	p := &plan{view: view, own: placement.Nowhere, since: view.Read, others: map[placement.Video]int{}}
+	p := &plan{view: view, bound: cfg.LoadBound, own: placement.Nowhere, since: view.Read, others: map[placement.Video]int{}}
 	self := view.Members[view.Own]
 	p.announced = self.Viewers
 	for i, m := range view.Members {
@@ -125,6 +126,9 @@ func (p *plan) loads(own int) placement.Loads {
 
 // audience is about how many viewers a video has in the whole fleet.
 func (p *plan) audience(video placement.Video, here int) int { return p.others[video] + here }
+
+// isLarge reports whether a video with that audience could fill a reader alone, about as bounded reckons it.
+func (p *plan) isLarge(audience int) bool { return float64(audience) > p.bound*float64(p.mean()) }
 
 // pick is the reader that a viewer belongs to, or where the strategy does not mind that it is closed, the first candidate that
 // is not. It is Nowhere when all are closed.

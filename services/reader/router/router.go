@@ -188,10 +188,12 @@ func (r *Router) Place(ctx context.Context, v Viewer) Verdict {
 	p := r.plan.Load()
 	candidates := p.strategy.Candidates(placement.VideoOf(v.Video))
 	loads := p.loads(r.streams.Count())
-	// When many come at once, what is known of the readers is of different moments. A reader must not be taken for full because it
-	// was the last to announce itself: that would split its videos. What is too much for it moves later.
-	loads.Total += p.growth
 	loads.Audience = p.audience(candidates.Video, r.streams.Audience(v.Video))
+	if !p.isLarge(loads.Audience) {
+		// When many come at once, what is known of the readers is of different moments. A reader must not be taken for full because
+		// it was the last to announce itself: that would split its small videos. What is too much for it moves later.
+		loads.Total += p.growth
+	}
 	leaving := p.own == placement.Nowhere || r.draining.Load()
 	if leaving && p.own != placement.Nowhere {
 		loads.Viewers[p.own] = closed

@@ -222,9 +222,10 @@ func (w *world) settle(most int) (seconds int) {
 
 func TestAFleetSettlesAndKeepsItsBoundWhateverBecomesOfIt(t *testing.T) {
 	for seed := range uint64(5) {
-		for _, celebrity := range []int{0, 300} {
+		for _, celebrity := range []int{0, 300, 600} {
 			t.Run(fmt.Sprintf("celebrity of %d, %d", celebrity, seed), func(t *testing.T) {
 				t.Parallel()
+				at := int(100 + 100*(seed%3)) // come between two announcements
 				w := newWorld(t, "bounded", 3, seed)
 				var viewers []string
 				for range celebrity {
@@ -236,7 +237,7 @@ func TestAFleetSettlesAndKeepsItsBoundWhateverBecomesOfIt(t *testing.T) {
 				w.random.Shuffle(len(viewers), func(i, j int) { viewers[i], viewers[j] = viewers[j], viewers[i] })
 				for i, video := range viewers {
 					w.connect(w.anyReader(), video)
-					if i%100 == 99 {
+					if i%at == at-1 {
 						w.now = w.now.Add(200 * time.Millisecond)
 						w.exchange()
 					}
