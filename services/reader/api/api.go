@@ -69,6 +69,10 @@ func Run(ctx context.Context, cfg Config) error {
 	if cfg.DrainPeriod >= cfg.Server.StopTimeout {
 		return config.Errorf("DRAIN_PERIOD=%s is out of bounds: it must be shorter than STOP_TIMEOUT=%s", cfg.DrainPeriod, cfg.Server.StopTimeout)
 	}
+	if needed := cfg.DrainPeriod + cfg.linger(); cfg.places() && needed >= cfg.Server.StopTimeout {
+		return config.Errorf("STOP_TIMEOUT=%s is out of bounds: where viewers are placed it must be longer than DRAIN_PERIOD, 1.5 times RETRY and 1s together, which are %s",
+			cfg.Server.StopTimeout, needed)
+	}
 	srv, err := server.New("reader", cfg.Port, cfg.Server)
 	if err != nil {
 		return err
@@ -108,13 +112,16 @@ func Run(ctx context.Context, cfg Config) error {
 		a.feed.Run,
 		func(ctx context.Context) { reports.Run(ctx, cfg.Reports, srv.Log, a.report) },
 	}
-	if cfg.Router.Routing == string(placement.Random) {
+	if !cfg.places() {
 		ready := srv.ReadyAfter("Redis", func(ctx context.Context) error { return redis.Await(ctx, broker.Reading, srv.NotReady) })
 		return srv.Run(ctx, append(tasks, ready)...)
 	}
 	a.router = router.New(cfg.Router, redis, srv.Log, srv.Instance, address, streams{a})
 	return srv.Run(ctx, append(tasks, a.place(srv, redis)...)...)
 }
+
+// places reports whether viewers are placed.
+func (c *Config) places() bool { return c.Router.Routing != string(placement.Random) }
 
 // listener is where the reader will listen.
 func (c *Config) listener() net.Addr {
@@ -212,7 +219,7 @@ func (a *api) join(ctx context.Context, video string, position feed.Position, pl
 }
 
 // admit counts a viewer, unless there is no room for it. One that was placed before the others knew of the drain cannot be sent
-// on: it gets a stream that ends soon.
+// on: it gets a stream that ends with the others.
 func (a *api) admit(placed bool) (release func(), err error) {
 	select {
 	case <-a.draining:

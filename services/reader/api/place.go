@@ -20,14 +20,21 @@ func (a *api) place(srv *server.Server, redis *broker.Broker) []func(context.Con
 	a.router.Register(srv.Registry)
 	srv.VouchForOrigin(a.vouchForOrigin)
 	srv.Get("/fleet", a.showFleet)
-	// The viewers whose streams a drain ends come back here, and are sent to other readers: the last of them by then.
-	srv.Linger(a.cfg.Retry*3/2 + time.Second)
+	srv.Linger(a.cfg.linger())
+	permitted := make(chan struct{}) // closed when Redis permits all that this takes: a reader that can hold no viewer is sent none
 	return []func(context.Context){
-		a.router.Run,
+		func(ctx context.Context) {
+			select {
+			case <-permitted:
+				a.router.Run(ctx)
+			case <-ctx.Done():
+			}
+		},
 		srv.ReadyAfter("Redis", func(ctx context.Context) error {
 			if err := redis.Await(ctx, broker.Placing, srv.NotReady); err != nil {
 				return err
 			}
+			close(permitted)
 			return a.router.Await(ctx)
 		}),
 		func(ctx context.Context) {
@@ -39,6 +46,9 @@ func (a *api) place(srv *server.Server, redis *broker.Broker) []func(context.Con
 		},
 	}
 }
+
+// linger is how long after a drain the last of the viewers whose streams it has ended come back, to be sent to other readers.
+func (c *Config) linger() time.Duration { return c.Retry*3/2 + time.Second }
 
 // route sends a viewer on that belongs to another reader, and reports whether it has. Else the verdict says what it is here.
 func (a *api) route(c *gin.Context, viewer request, resumes bool) (verdict router.Verdict, sentOn bool) {

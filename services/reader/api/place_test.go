@@ -533,7 +533,10 @@ func TestABadAddressForViewersStopsTheReaderWithOneLine(t *testing.T) {
 		"ADVERTISE_URL must have no user and no password":                         func(cfg *api.Config) { cfg.Router.AdvertiseURL = "http://user:secret@reader-1" },
 		"ROUTING=nearest is out of bounds: it must be one of random hash bounded": func(cfg *api.Config) { cfg.Router.Routing = "nearest" },
 		"MOVE_RATE=-1 is out of bounds: it must be at least 0":                    func(cfg *api.Config) { cfg.Router.MoveRate = -1 },
-		"LOAD_BOUND=0 is out of bounds: it must be at least 0.01":                 func(cfg *api.Config) { cfg.Router.LoadBound = 0 },
+		"STOP_TIMEOUT=30s is out of bounds: where viewers are placed it must be longer than DRAIN_PERIOD, 1.5 times RETRY and 1s together, which are 33.5s": func(cfg *api.Config) {
+			cfg.Router.Routing, cfg.DrainPeriod, cfg.Retry = "bounded", 25*time.Second, 5*time.Second
+		},
+		"LOAD_BOUND=0 is out of bounds: it must be at least 0.01": func(cfg *api.Config) { cfg.Router.LoadBound = 0 },
 	} {
 		require.EqualError(t, api.Run(t.Context(), servertest.Defaults(t, change)), want)
 	}

@@ -29,8 +29,10 @@ type writer struct {
 	rotation []*part
 	alarms   alarms
 	draining bool
-	batch    batch
-	now      time.Duration // by Engine.now, at the beginning of the round
+	// drainEnds is when the last stream is to end, by Engine.now.
+	drainEnds time.Duration
+	batch     batch
+	now       time.Duration // by Engine.now, at the beginning of the round
 
 	comments, gaps, writes atomic.Uint64
 	waiting                atomic.Int64
@@ -158,7 +160,7 @@ func (w *writer) takeInbox() {
 	}
 	w.todo.dirty = nil
 	if drain && !w.draining {
-		w.draining = true
+		w.draining, w.drainEnds = true, w.now+w.engine.options.DrainPeriod
 		for _, s := range w.streams {
 			w.endAfter(s, Drain, 0, w.engine.options.DrainPeriod)
 		}
@@ -192,7 +194,7 @@ func (w *writer) admit() {
 			w.endAfter(s, Lifetime, lifetime*4/5, lifetime/5)
 		}
 		if w.draining {
-			w.endAfter(s, Drain, 0, w.engine.options.DrainPeriod)
+			w.endAfter(s, Drain, 0, w.drainEnds-w.now)
 		}
 		w.visit(s)
 		w.schedule(s)

@@ -142,9 +142,10 @@ func (p *plan) astray(ascending []audience, own int, underWay []int) []astray {
 	spare := max(1, int(slack*float64(p.mean())))
 	for i := range loads.Viewers {
 		if placement.Reader(i) == p.own {
-			loads.Viewers[i] -= spare
+			loads.Viewers[i] = own - spare // also where it is full: that alone is no reason to send its streams away
 		} else {
 			loads.Viewers[i] += spare + underWay[i]
+			p.closeFull(loads, placement.Reader(i))
 		}
 	}
 	waiting := p.waiting()
@@ -169,6 +170,7 @@ func (p *plan) astray(ascending []audience, own int, underWay []int) []astray {
 				break
 			}
 			loads.Viewers[target] += each
+			p.closeFull(loads, target)
 			if last := len(all) - 1; last >= 0 && all[last].topic == a.topic && all[last].to == target {
 				all[last].streams += each
 			} else {

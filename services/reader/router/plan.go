@@ -124,6 +124,13 @@ func (p *plan) loads(own int) placement.Loads {
 	return loads
 }
 
+// closeFull closes a reader that would have more than it takes.
+func (p *plan) closeFull(loads placement.Loads, reader placement.Reader) {
+	if loads.Viewers[reader] >= p.members[reader].Capacity {
+		loads.Viewers[reader] = closed
+	}
+}
+
 // audience is about how many viewers a video has in the whole fleet.
 func (p *plan) audience(video placement.Video, here int) int { return p.others[video] + here }
 

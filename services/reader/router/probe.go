@@ -2,10 +2,14 @@ package router
 
 import (
 	"context"
+	"maps"
 	"net"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
+
+	"github.com/livecomments/livecomments/services/shared/fleet"
 )
 
 // probes finds out whether readers answer at their addresses.
@@ -46,6 +50,15 @@ func (p *probes) answers(ctx context.Context, address string) bool {
 		one.at = time.Now()
 	}
 	return one.yes
+}
+
+// forget drops what is known of addresses that no member has.
+func (p *probes) forget(members []fleet.Member) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	maps.DeleteFunc(p.results, func(address string, _ *probe) bool {
+		return !slices.ContainsFunc(members, func(m fleet.Member) bool { return m.Address == address })
+	})
 }
 
 // accepts reports whether a connection to the host and port of a URL can be made.

@@ -140,6 +140,7 @@ func (r *Router) state() fleet.State {
 func (r *Router) take(view *fleet.View) {
 	p := newPlan(r.cfg, view, r.plan.Load())
 	r.plan.Store(p)
+	r.probes.forget(view.Members)
 	select {
 	case r.changed <- struct{}{}:
 	default:
@@ -198,13 +199,20 @@ func (r *Router) Place(ctx context.Context, v Viewer) Verdict {
 	if leaving && p.own != placement.Nowhere {
 		loads.Viewers[p.own] = closed
 	}
-	failed := false
+	failed, doubted := 0, placement.Nowhere
 	for {
 		target := p.pick(candidates, loads)
+		if failed == mostProbes || target == placement.Nowhere && failed > 0 {
+			// It may be that this reader can dial nobody.
+			if leaving {
+				return r.send(v, p, doubted, leaving)
+			}
+			target = p.own
+		}
 		switch {
 		case target == placement.Nowhere:
 			return Verdict{}
-		case target == p.own && failed:
+		case target == p.own && failed > 0:
 			r.metrics.arrivals[kept].Inc()
 			return Verdict{Stay: true}
 		case target == p.own:
@@ -213,10 +221,15 @@ func (r *Router) Place(ctx context.Context, v Viewer) Verdict {
 		case r.answers(ctx, v, p, target):
 			return r.send(v, p, target, leaving)
 		}
-		failed = true
+		if failed++; failed == 1 {
+			doubted = target
+		}
 		loads.Viewers[target] = closed
 	}
 }
+
+// mostProbes is how many readers are dialled for one viewer.
+const mostProbes = 3
 
 // answers reports whether a viewer can be expected to reach a reader. Where there is doubt, the reader is asked: it is late with
 // its announcement, or the viewer was sent there and is here again, or it has lost a stream that may have been there.
@@ -265,7 +278,9 @@ func (r *Router) takeMark(text string) (how arrival, good bool) {
 	if m.target != r.self {
 		return stray, true
 	}
-	r.arrived.Add(1)
+	if m.signedWith(r.fleet.Secret()) {
+		r.arrived.Add(1) // a forged mark does not hide that viewers do not come
+	}
 	return placed, true
 }
 

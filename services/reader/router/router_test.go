@@ -332,6 +332,58 @@ func TestNoStreamIsMovedToWhereItMayNotArrive(t *testing.T) {
 	}
 }
 
+func TestStreamsAreMovedOnlyWhereThereIsRoomForThem(t *testing.T) {
+	for name, test := range map[string]struct {
+		own, other int
+		home       string // the reader that the video belongs to
+		moves      bool
+	}{
+		"a full reader keeps its own":       {1000, 900, "a", false},
+		"as does one that is nearly full":   {999, 900, "a", false},
+		"also beside one that is full":      {1000, 999, "a", false},
+		"many free places take many":        {500, 500, "b", true},
+		"a full one takes none":             {500, 1000, "b", false},
+		"a nearly full one takes no more":   {500, 999, "b", false},
+		"one beyond its capacity is closed": {500, 1001, "b", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := planOf(t, "hash", "a", member("a", test.own), member("b", test.other))
+			id := "v"
+			for i := 0; p.members[p.strategy.Candidates(placement.VideoOf(id)).First].Instance != test.home; i++ {
+				id = fmt.Sprint("v", i)
+			}
+			all := p.astray([]audience{{placement.VideoOf(id), test.own, test.own, topicOf(id)}}, test.own, make([]int, 2))
+			assert.Equal(t, test.moves, len(all) > 0, "%v", all)
+			for _, one := range all {
+				assert.LessOrEqual(t, one.streams, 1000-test.other)
+			}
+		})
+	}
+}
+
+func TestAReaderThatCanDialNobodySendsOnAllTheSameWhenItLeaves(t *testing.T) {
+	w := newWorld(t, "hash", 20, 1)
+	r := w.readers[0].router
+	for _, leaving := range []bool{false, true} {
+		r.draining.Store(leaving)
+		for i := range 20 {
+			// The readers of this world are nowhere.
+			verdict := r.Place(t.Context(), Viewer{User: "me", Video: fmt.Sprint("v", i), Resumes: true})
+			assert.Equal(t, leaving, verdict.To != "", "%+v", verdict)
+		}
+	}
+}
+
+func TestWhileRedisIsAwayWhoWasSentDoesNotCountForEver(t *testing.T) {
+	s := &sends{}
+	long := time.Now().Add(-time.Hour)
+	for i := range 1000 {
+		s.add(long.Add(time.Duration(i) * time.Second))
+	}
+	s.add(time.Now())
+	assert.Equal(t, 1, s.since(long))
+}
+
 func TestLargeVideosLeaveTheLastRoomToSmallOnes(t *testing.T) {
 	busy := member("b", 125)
 	busy.Large = []fleet.Audience{{Video: placement.VideoOf("celebrity"), Viewers: 120}}

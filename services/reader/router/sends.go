@@ -22,6 +22,8 @@ const (
 	travel = 200 * time.Millisecond
 	// sendGrain is how far apart two sends must be to be told apart.
 	sendGrain = 50 * time.Millisecond
+	// longestSent is how long it counts at the most: while Redis is away nobody says who has come, nor who has left since.
+	longestSent = 10 * time.Second
 )
 
 func (s *sends) add(now time.Time) {
@@ -38,6 +40,9 @@ func (s *sends) add(now time.Time) {
 func (s *sends) since(from time.Time) (viewers int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if oldest := time.Now().Add(-longestSent); from.Before(oldest) {
+		from = oldest
+	}
 	for len(s.recent) > 0 && s.recent[0].at.Before(from) {
 		s.recent = s.recent[1:]
 	}

@@ -210,7 +210,7 @@ func (f *Fleet) announce(ctx context.Context, first bool) bool {
 	began := time.Now()
 	roster, err := f.broker.Announce(limited, broker.Announcement{
 		Instance: f.self.Instance, Text: f.announcement(began).encode(), First: first, Sent: sent,
-		Forget: f.stale, Age: forgetAfter, Secret: broker.NewSecret(),
+		Forget: f.stale, Age: forgetAfter, Secret: cmp.Or(f.Secret(), broker.NewSecret()),
 	})
 	if err != nil {
 		f.gauges.failures.Inc()

@@ -93,13 +93,14 @@ func (r *reach) note(f *Fleet, view *View, now time.Time) {
 		r.sent, r.doubt = view.SentHere, time.Time{}
 		return
 	}
+	r.sent = min(r.sent, view.SentHere) // Redis may have lost its books
 	switch {
 	case view.SentHere < r.sent+reachSent:
 		r.doubt = time.Time{}
 	case r.doubt.IsZero():
 		r.doubt = now
 	case now.Sub(r.doubt) >= reachPatience:
-		f.log.Error("viewers who were sent to this reader do not come: they cannot reach it at its address (ADVERTISE_URL), or are refused there. "+
+		f.log.Error("viewers who were sent to this reader do not come: they cannot reach it at its address (ADVERTISE_URL), are refused there, or follow no redirect. "+
 			"For a while the other readers send nobody here",
 			zap.String("address", own.Address), zap.Uint64("sent", view.SentHere-r.sent), zap.Duration("while", r.pause))
 		r.until, r.pause = now.Add(r.pause), min(2*r.pause, longestPause)
