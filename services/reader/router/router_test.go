@@ -281,7 +281,7 @@ func TestByAHashAVideoIsWholeHoweverLargeItIs(t *testing.T) {
 }
 
 func TestSmallVideosMoveFirst(t *testing.T) {
-	p := planOf(t, "hash", "a", member("a", 100), member("b", 0))
+	p := planOf(t, "hash", member("a", 100), member("b", 0))
 	var audiences []audience
 	for i := range 40 {
 		video := placement.VideoOf(fmt.Sprint(i))
@@ -322,7 +322,7 @@ func TestNoStreamIsMovedToWhereItMayNotArrive(t *testing.T) {
 		"from one that drains itself": {leaves, member("b", 0), false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := planOf(t, "bounded", "a", test.own, test.other)
+			p := planOf(t, "bounded", test.own, test.other)
 			var audiences []audience
 			for i := range 100 {
 				audiences = append(audiences, audience{placement.VideoOf(fmt.Sprint(i)), 1, 1, topicOf("")})
@@ -347,7 +347,7 @@ func TestStreamsAreMovedOnlyWhereThereIsRoomForThem(t *testing.T) {
 		"one beyond its capacity is closed": {500, 1001, "b", false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := planOf(t, "hash", "a", member("a", test.own), member("b", test.other))
+			p := planOf(t, "hash", member("a", test.own), member("b", test.other))
 			id := "v"
 			for i := 0; p.members[p.strategy.Candidates(placement.VideoOf(id)).First].Instance != test.home; i++ {
 				id = fmt.Sprint("v", i)
@@ -387,7 +387,7 @@ func TestWhileRedisIsAwayWhoWasSentDoesNotCountForEver(t *testing.T) {
 func TestLargeVideosLeaveTheLastRoomToSmallOnes(t *testing.T) {
 	busy := member("b", 125)
 	busy.Large = []fleet.Audience{{Video: placement.VideoOf("celebrity"), Viewers: 120}}
-	p := planOf(t, "bounded", "a", member("a", 122), busy, member("c", 53))
+	p := planOf(t, "bounded", member("a", 122), busy, member("c", 53))
 	for _, test := range []struct {
 		video string
 		stays bool
@@ -430,9 +430,10 @@ func member(name string, viewers int) fleet.Member {
 	return fleet.Member{Instance: name, Address: "http://" + name, Policy: "p", Viewers: viewers, Capacity: 1000, At: someTime}
 }
 
-func planOf(t *testing.T, routing, own string, members ...fleet.Member) *plan {
+// planOf is the plan of reader a.
+func planOf(t *testing.T, routing string, members ...fleet.Member) *plan {
 	t.Helper()
 	view := &fleet.View{Members: members, Now: someTime, Read: someTime, Steady: true}
-	view.Own = slices.IndexFunc(members, func(m fleet.Member) bool { return m.Instance == own })
+	view.Own = slices.IndexFunc(members, func(m fleet.Member) bool { return m.Instance == "a" })
 	return newPlan(Config{Routing: routing, LoadBound: 0.25}, view, nil)
 }
