@@ -141,18 +141,14 @@ func (c *Command) validate() ([]scene, error) {
 }
 
 func (o Output) failure() error {
-	var broken []string
+	var all []goal.Goal
 	for _, result := range o.Scenes {
 		for _, g := range result.Goals {
-			if g.Delivery && !g.Met {
-				broken = append(broken, result.Scene+": "+g.Says)
-			}
+			g.Says = result.Scene + ": " + g.Says
+			all = append(all, g)
 		}
 	}
-	if len(broken) > 0 {
-		return errors.New(strings.Join(broken, "; "))
-	}
-	return nil
+	return goal.Failure(all)
 }
 
 func (b *bench) say(format string, args ...any) {

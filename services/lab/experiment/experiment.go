@@ -218,19 +218,8 @@ func (c *Command) openReport() (*os.File, error) {
 	return page, nil
 }
 
-// failure is the delivery goals that were not met.
-func (o *Output) failure() error {
-	var broken []string
-	for _, g := range o.Goals {
-		if g.Delivery && !g.Met {
-			broken = append(broken, g.Says)
-		}
-	}
-	if len(broken) > 0 {
-		return errors.New(strings.Join(broken, "; "))
-	}
-	return nil
-}
+// failure says which goals of delivery were not met; it is nil where all were.
+func (o *Output) failure() error { return goal.Failure(o.Goals) }
 
 // say writes a line of progress. It may be called by several at once.
 func (e *experiment) say(format string, args ...any) {

@@ -1,6 +1,11 @@
 // Package goal is about what measurements require.
 package goal
 
+import (
+	"errors"
+	"strings"
+)
+
 // Goal is a requirement, and whether it was met.
 type Goal struct {
 	Says string `json:"says"`
@@ -16,4 +21,18 @@ func (g Goal) String() string {
 		return "met: " + g.Says
 	}
 	return "NOT met: " + g.Says
+}
+
+// Failure says which goals of delivery were not met; it is nil where all were.
+func Failure(goals []Goal) error {
+	var broken []string
+	for _, g := range goals {
+		if g.Delivery && !g.Met {
+			broken = append(broken, g.Says)
+		}
+	}
+	if len(broken) > 0 {
+		return errors.New(strings.Join(broken, "; "))
+	}
+	return nil
 }

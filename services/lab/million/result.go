@@ -1,11 +1,9 @@
 package million
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"runtime"
-	"strings"
 	"time"
 
 	"github.com/livecomments/livecomments/services/lab/crowd"
@@ -186,18 +184,7 @@ func (o *Output) goals() (goals []goal.Goal) {
 }
 
 // failure says which goals of delivery were not met; it is nil where all were.
-func (o *Output) failure() error {
-	var broken []string
-	for _, g := range o.Goals {
-		if g.Delivery && !g.Met {
-			broken = append(broken, g.Says)
-		}
-	}
-	if len(broken) > 0 {
-		return errors.New(strings.Join(broken, "; "))
-	}
-	return nil
-}
+func (o *Output) failure() error { return goal.Failure(o.Goals) }
 
 func machine(redisVersion string) string {
 	return fmt.Sprintf("%d cores, %s/%s, %s, redis-server %s; readers, viewers and Redis share it",
