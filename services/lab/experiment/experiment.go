@@ -165,6 +165,9 @@ func (c *Command) place(ctx context.Context) error {
 	return e.output.failure()
 }
 
+// fewest is the fewest viewers of an experiment: fewer than these report one by one, and not as one client.
+const fewest = 21
+
 func (c *Command) validate() error {
 	if err := cmp.Or(
 		known("--only", c.Only, parts), known("--routings", c.Routings, routings), known("--popularity", c.Popularity, popularity.Distributions),
@@ -179,8 +182,8 @@ func (c *Command) validate() error {
 	switch {
 	case len(c.Readers) == 0 || len(c.Routings) == 0 || len(c.Popularity) == 0:
 		return config.Errorf("--readers, --routings and --popularity must each have a value")
-	case c.Viewers < 1 || c.Viewers > 10_000:
-		return config.Errorf("--viewers must be from 1 to 10000, not %d", c.Viewers)
+	case c.Viewers < fewest || c.Viewers > 10_000:
+		return config.Errorf("--viewers must be from %d to 10000, not %d", fewest, c.Viewers)
 	case c.Videos < 1 || c.Videos > c.Viewers:
 		return config.Errorf("--videos must be from 1 to the number of viewers, %d, not %d", c.Viewers, c.Videos)
 	case !(c.CommentsPerMinute > 0 && c.CommentsPerMinute <= 600):

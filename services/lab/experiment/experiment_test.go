@@ -88,6 +88,15 @@ func TestTheRunningSystemIsMeasuredBesideItsSimulation(t *testing.T) {
 	assert.InDelta(t, 0.5, bounded.Share.Mean, 1e-9)
 }
 
+func TestAQuietAudienceIsMeasuredAtItsFirstComment(t *testing.T) {
+	c := command()
+	c.Only, c.Routings, c.CommentsPerMinute = []string{"matrix"}, []placement.Name{placement.Bounded}, 0.5 // one in five seconds
+	output := run(t, c)
+	require.Len(t, output.Fleets, 1)
+	assert.Positive(t, output.Fleets[0].CommentsPerSecond)
+	assert.InDelta(t, 1, output.Fleets[0].CopiesPerComment, 1e-9)
+}
+
 func TestABalancerInFrontIsMeasuredToo(t *testing.T) {
 	if !experiment.HasHAProxy() {
 		t.Skip("haproxy is not installed")
@@ -141,7 +150,8 @@ func TestABadFlagIsNamedInOneLine(t *testing.T) {
 		"--scale must be more than 0, not -1":                                             func(c *experiment.Command) { c.Scene, c.Scale = "million", -1 },
 		"--readers must be from 1 to 50, not 0":                                           func(c *experiment.Command) { c.Readers = []int{3, 0} },
 		`--popularity must be of uniform, three-tier, zipf, celebrity, not "normal"`:      func(c *experiment.Command) { c.Popularity = []popularity.Distribution{"normal"} },
-		"--viewers must be from 1 to 10000, not 0":                                        func(c *experiment.Command) { c.Viewers = 0 },
+		"--viewers must be from 21 to 10000, not 0":                                       func(c *experiment.Command) { c.Viewers = 0 },
+		"--viewers must be from 21 to 10000, not 20":                                      func(c *experiment.Command) { c.Viewers, c.Videos = 20, 1 },
 		"--videos must be from 1 to the number of viewers, 24, not 25":                    func(c *experiment.Command) { c.Videos = 25 },
 		"--comments-per-minute must be more than 0 and at most 600, not 0":                func(c *experiment.Command) { c.CommentsPerMinute = 0 },
 		"--seconds must be from 1 to 600, not 0":                                          func(c *experiment.Command) { c.Seconds = 0 },

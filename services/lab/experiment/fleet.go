@@ -91,6 +91,8 @@ const (
 	connectRate = 125
 	// settleLimit is how long a measurement waits until all viewers are where they belong.
 	settleLimit = 8 * time.Second
+	// silenceLimit is how long a measurement waits for the first comment of a round.
+	silenceLimit = time.Minute
 	// quiet is the time in which all comments that were posted have arrived.
 	quiet = 300 * time.Millisecond
 )
@@ -120,8 +122,8 @@ func (t *trial) prepare(ctx context.Context, e *experiment, readers int, distrib
 	return err
 }
 
-// round has the viewers post for a second, and adds what that has brought. Nothing is on its way when the figures are read, and
-// what reading them costs is not counted.
+// round has the viewers post for a second, or until the first comment where they are few, and adds what that has brought. Nothing
+// is on its way when the figures are read, and what reading them costs is not counted.
 func (t *trial) round(ctx context.Context) error {
 	before, err := t.count(ctx)
 	if err != nil {
@@ -136,6 +138,9 @@ func (t *trial) round(ctx context.Context) error {
 		return err
 	}
 	if err := pause(ctx, time.Second); err != nil {
+		return err
+	}
+	if err := t.awaitComment(ctx, before.published); err != nil {
 		return err
 	}
 	if err := t.viewers.post(ctx, 0); err != nil {
@@ -163,6 +168,24 @@ func (t *trial) round(ctx context.Context) error {
 	}
 	t.latest = after
 	return nil
+}
+
+// awaitComment returns when more comments than so many have been published: figures for each comment need one. It asks the Comment
+// API alone, whose processor time is not counted.
+func (t *trial) awaitComment(ctx context.Context, before float64) error {
+	for began := time.Now(); ; {
+		switch comment, err := t.comment.Metrics(ctx); {
+		case err != nil:
+			return err
+		case comment[published] > before:
+			return nil
+		case time.Since(began) > silenceLimit:
+			return fmt.Errorf("no comment was published in %s", silenceLimit)
+		}
+		if err := pause(ctx, 100*time.Millisecond); err != nil {
+			return err
+		}
+	}
 }
 
 // conclude has the viewers leave, and computes the figures.
