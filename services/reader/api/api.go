@@ -73,6 +73,9 @@ func Run(ctx context.Context, cfg Config) error {
 		return config.Errorf("STOP_TIMEOUT=%s is out of bounds: where viewers are placed it must be longer than DRAIN_PERIOD, 1.5 times RETRY and 1s together, which are %s",
 			cfg.Server.StopTimeout, needed)
 	}
+	if cfg.Router.BehindGateway && !cfg.places() {
+		return config.Errorf("BEHIND_GATEWAY=true needs ROUTING=hash or ROUTING=bounded: with ROUTING=random a viewer belongs nowhere")
+	}
 	srv, err := server.New("reader", cfg.Port, cfg.Server)
 	if err != nil {
 		return err

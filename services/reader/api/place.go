@@ -20,6 +20,9 @@ func (a *api) place(srv *server.Server, redis *broker.Broker) []func(context.Con
 	a.router.Register(srv.Registry)
 	srv.VouchForOrigin(a.vouchForOrigin)
 	srv.Get("/fleet", a.showFleet)
+	if a.cfg.Router.BehindGateway {
+		srv.Get("/place", a.locate)
+	}
 	srv.Linger(a.cfg.linger())
 	permitted := make(chan struct{}) // closed when Redis permits all that this takes: a reader that can hold no viewer is sent none
 	return []func(context.Context){
@@ -56,7 +59,7 @@ func (a *api) route(c *gin.Context, viewer request, resumes bool) (verdict route
 		return verdict, false
 	}
 	verdict = a.router.Place(c.Request.Context(), router.Viewer{
-		User: viewer.UserID, Video: viewer.VideoID, Resumes: resumes, Mark: router.MarkOf(c.Request),
+		User: viewer.UserID, Video: viewer.VideoID, Resumes: resumes, Mark: a.router.MarkOf(c.Request),
 		Origin: origin(c), Credentials: a.credentials(c),
 	})
 	if verdict.To == "" {
@@ -69,6 +72,27 @@ func (a *api) route(c *gin.Context, viewer request, resumes bool) (verdict route
 	c.Header("Connection", "close")
 	server.JSON(c, http.StatusTemporaryRedirect, gin.H{"location": to})
 	return verdict, true
+}
+
+// locate answers a gateway that asks where a viewer belongs: the URL of a reader, and the mark that the viewer is to be given.
+func (a *api) locate(c *gin.Context) {
+	viewer := request{UserID: c.Query("userid"), VideoID: c.Query("videoid")}
+	position, err := validate(c, viewer, a.cfg.Redis.HistoryLength)
+	if err != nil {
+		server.Fail(c, http.StatusBadRequest, "%s", err)
+		return
+	}
+	if a.router.View() == nil {
+		a.refuse(c, errRedis)
+		return
+	}
+	verdict, found := a.router.Locate(c.Request.Context(), router.Viewer{User: viewer.UserID, Video: viewer.VideoID, Resumes: position.After != nil})
+	if !found {
+		a.refuse(c, errFull)
+		return
+	}
+	c.Header("Cache-Control", "no-store")
+	server.JSON(c, http.StatusOK, gin.H{"reader": verdict.To, "mark": verdict.Mark})
 }
 
 // keep counts a viewer that stays until it leaves.
@@ -99,7 +123,7 @@ func (a *api) vouchForOrigin(c *gin.Context) string {
 	if c.Request.URL.Path != "/connect" {
 		return ""
 	}
-	return a.router.VouchForOrigin(router.MarkOf(c.Request), a.credentials(c), c.Request.Method == http.MethodOptions)
+	return a.router.VouchForOrigin(a.router.MarkOf(c.Request), a.credentials(c), c.Request.Method == http.MethodOptions)
 }
 
 // streams is the reader's streams as the router sees them.

@@ -533,6 +533,9 @@ func TestABadAddressForViewersStopsTheReaderWithOneLine(t *testing.T) {
 		"ADVERTISE_URL must have no user and no password":                         func(cfg *api.Config) { cfg.Router.AdvertiseURL = "http://user:secret@reader-1" },
 		"ROUTING=nearest is out of bounds: it must be one of random hash bounded": func(cfg *api.Config) { cfg.Router.Routing = "nearest" },
 		"MOVE_RATE=-1 is out of bounds: it must be at least 0":                    func(cfg *api.Config) { cfg.Router.MoveRate = -1 },
+		"BEHIND_GATEWAY=true needs ROUTING=hash or ROUTING=bounded: with ROUTING=random a viewer belongs nowhere": func(cfg *api.Config) {
+			cfg.Router.BehindGateway, cfg.Router.Routing = true, "random"
+		},
 		"STOP_TIMEOUT=30s is out of bounds: where viewers are placed it must be longer than DRAIN_PERIOD, 1.5 times RETRY and 1s together, which are 33.5s": func(cfg *api.Config) {
 			cfg.Router.Routing, cfg.DrainPeriod, cfg.Retry = "bounded", 25*time.Second, 5*time.Second
 		},

@@ -14,6 +14,8 @@ const (
 	placed arrival = "placed" // another reader has sent it
 	kept   arrival = "kept"   // it belongs to a reader that does not answer
 	stray  arrival = "stray"  // it was sent to another reader, at whose address this one is
+	// unplaced came through a gateway that could not find out where the viewer belongs.
+	unplaced arrival = "unplaced"
 )
 
 // reason is why a viewer is sent to another reader.
@@ -33,14 +35,14 @@ type metrics struct {
 func newMetrics(r *Router) *metrics {
 	arrivals := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "livecomments_reader_arrivals_total",
-		Help: "Viewers that were placed on this reader, by how they came: here (they belong here and asked here first), placed (another reader has sent them), kept (they belong to a reader that does not answer), stray (they were sent to another reader, whose ADVERTISE_URL leads here).",
+		Help: "Viewers that were placed on this reader, by how they came: here (they belong here and asked here first), placed (another reader has sent them), kept (they belong to a reader that does not answer), stray (they were sent to another reader, whose ADVERTISE_URL leads here), unplaced (the gateway found no reader that says where they belong).",
 	}, []string{"how"})
 	redirects := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "livecomments_reader_redirects_total",
-		Help: "Viewers that this reader has sent to another one, by reason: elsewhere (they belong there), leaving (this reader drains, or cannot be reached).",
+		Help: "Viewers that this reader has sent to another one, or told a gateway to, by reason: elsewhere (they belong there), leaving (this reader drains, or cannot be reached).",
 	}, []string{"reason"})
 	m := &metrics{arrivals: map[arrival]prometheus.Counter{}, redirects: map[reason]prometheus.Counter{}}
-	for _, how := range []arrival{here, placed, kept, stray} {
+	for _, how := range []arrival{here, placed, kept, stray, unplaced} {
 		m.arrivals[how] = arrivals.WithLabelValues(string(how))
 	}
 	for _, why := range []reason{elsewhere, departing} {

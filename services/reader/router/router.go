@@ -6,6 +6,11 @@
 //	                               └──► 307, Location: http://reader-2/connect?...&placed=<mark>
 //	viewer ──► GET /connect?...&placed=<mark> ──► reader-2: a viewer with a mark is taken
 //
+// Behind a gateway a viewer is sent nowhere, because it sees one address. The gateway asks any reader, and takes the viewer there:
+//
+//	viewer ──► gateway ──► GET /place ──► reader-1: {"reader": "http://reader-2", "mark": ...}
+//	              └──► GET /connect, Livecomments-Mark: ... ──► reader-2
+//
 // Every reader computes the same order of readers for a video, by package placement, and knows the loads of all, by package
 // fleet. The data never passes through a reader that does not hold the stream. A mark is for one connect: a browser comes back
 // to the address that it was sent to, mark and all, and is sent on where it belongs then.
@@ -32,10 +37,11 @@ import (
 
 // Config says where viewers belong.
 type Config struct {
-	Routing      string  `env:"ROUTING" default:"random" validate:"oneof=random hash bounded" help:"Where a viewer belongs: random is wherever it connects; with hash it is sent to its video's reader, with bounded too, unless that has too many viewers."`
-	AdvertiseURL string  `env:"ADVERTISE_URL" help:"URL at which viewers reach this reader and no other, for those who are sent here. Default: the listener's address and port."`
-	LoadBound    float64 `env:"LOAD_BOUND" default:"0.25" validate:"min=0.01,max=10" help:"How far above the mean of viewers a reader may be with ROUTING=bounded: 0.25 allows 1.25 times the mean. The same for all readers."`
-	MoveRate     float64 `env:"MOVE_RATE" default:"0.02" validate:"min=0,max=1" help:"Part of this reader's streams that may be ended a second because they belong to another reader, since the fleet or the load has changed; 0 for none."`
+	Routing       string  `env:"ROUTING" default:"random" validate:"oneof=random hash bounded" help:"Where a viewer belongs: random is wherever it connects; with hash it is sent to its video's reader, with bounded too, unless that has too many viewers."`
+	AdvertiseURL  string  `env:"ADVERTISE_URL" help:"URL at which viewers reach this reader and no other, for those who are sent here. Default: the listener's address and port."`
+	LoadBound     float64 `env:"LOAD_BOUND" default:"0.25" validate:"min=0.01,max=10" help:"How far above the mean of viewers a reader may be with ROUTING=bounded: 0.25 allows 1.25 times the mean. The same for all readers."`
+	BehindGateway bool    `env:"BEHIND_GATEWAY" default:"false" help:"Viewers come through a gateway that asks GET /place where each belongs. No viewer is redirected. The same for all readers; not with ROUTING=random."`
+	MoveRate      float64 `env:"MOVE_RATE" default:"0.02" validate:"min=0,max=1" help:"Part of this reader's streams that may be ended a second because they belong to another reader, since the fleet or the load has changed; 0 for none."`
 }
 
 // virtualNodes is the points of a reader on the ring. All readers of all versions must have the same.
@@ -44,10 +50,14 @@ const virtualNodes = 160
 // policy names how viewers are placed. Readers of different policies place no viewers on each other, so that while a fleet is
 // changed from one to the other no stream is moved back and forth.
 func (c *Config) policy() string {
+	policy := c.Routing
 	if c.Routing == string(placement.Bounded) {
-		return fmt.Sprintf("%s/%g", c.Routing, c.LoadBound)
+		policy = fmt.Sprintf("%s/%g", c.Routing, c.LoadBound)
 	}
-	return c.Routing
+	if c.BehindGateway {
+		policy += "/gateway" // what it takes viewers to may be no address for them
+	}
+	return policy
 }
 
 // Streams are those of the reader.
@@ -180,12 +190,54 @@ type Verdict struct {
 	Stay bool
 }
 
-// Place decides where a viewer belongs. Where no reader has room for it, it stays, to be refused.
+// Place decides where a viewer belongs that asks for a stream here. Where no reader has room for it, it stays, to be refused.
 func (r *Router) Place(ctx context.Context, v Viewer) Verdict {
 	if how, good := r.takeMark(v.Mark); good {
 		r.metrics.arrivals[how].Inc()
 		return Verdict{Placed: true}
 	}
+	if r.cfg.BehindGateway {
+		r.metrics.arrivals[unplaced].Inc()
+		return Verdict{}
+	}
+	c := r.choose(ctx, v)
+	switch c.target {
+	case placement.Nowhere:
+		return Verdict{}
+	case c.plan.own:
+		if c.kept {
+			r.metrics.arrivals[kept].Inc()
+			return Verdict{Stay: true}
+		}
+		r.metrics.arrivals[here].Inc()
+		return Verdict{}
+	default:
+		return r.send(v, c)
+	}
+}
+
+// Locate says to a gateway where a viewer belongs, which may be here. It reports whether any reader has room for the viewer.
+func (r *Router) Locate(ctx context.Context, v Viewer) (verdict Verdict, found bool) {
+	switch c := r.choose(ctx, v); c.target {
+	case placement.Nowhere:
+		return Verdict{}, false
+	case c.plan.own:
+		return r.direct(v, c.plan.members[c.target]), true
+	default:
+		return r.send(v, c), true
+	}
+}
+
+// choice is the reader that is chosen for a viewer.
+type choice struct {
+	plan   *plan
+	target placement.Reader // Nowhere when all are full
+	// leaving says that this reader takes nobody, and kept that the viewer is to stay because its reader does not answer.
+	leaving, kept bool
+}
+
+// choose chooses a reader by the plan, and passes over those that do not answer.
+func (r *Router) choose(ctx context.Context, v Viewer) choice {
 	p := r.plan.Load()
 	candidates := p.strategy.Candidates(placement.VideoOf(v.Video))
 	loads := p.loads(r.streams.Count())
@@ -195,36 +247,29 @@ func (r *Router) Place(ctx context.Context, v Viewer) Verdict {
 		// it was the last to announce itself: that would split its small videos. What is too much for it moves later.
 		loads.Total += p.growth
 	}
-	leaving := p.own == placement.Nowhere || r.draining.Load()
-	if leaving && p.own != placement.Nowhere {
+	c := choice{plan: p, leaving: p.own == placement.Nowhere || r.draining.Load()}
+	if c.leaving && p.own != placement.Nowhere {
 		loads.Viewers[p.own] = closed
 	}
 	failed, doubted := 0, placement.Nowhere
 	for {
-		target := p.pick(candidates, loads)
-		if failed == mostProbes || target == placement.Nowhere && failed > 0 {
+		c.target = p.pick(candidates, loads)
+		if failed == mostProbes || c.target == placement.Nowhere && failed > 0 {
 			// It may be that this reader can dial nobody.
-			if leaving {
-				return r.send(v, p, doubted, leaving)
+			if c.leaving {
+				c.target = doubted
+				return c
 			}
-			target = p.own
+			c.target = p.own
 		}
-		switch {
-		case target == placement.Nowhere:
-			return Verdict{}
-		case target == p.own && failed > 0:
-			r.metrics.arrivals[kept].Inc()
-			return Verdict{Stay: true}
-		case target == p.own:
-			r.metrics.arrivals[here].Inc()
-			return Verdict{}
-		case r.answers(ctx, v, p, target):
-			return r.send(v, p, target, leaving)
+		c.kept = failed > 0 && c.target == p.own
+		if c.target == placement.Nowhere || c.target == p.own || r.answers(ctx, v, p, c.target) {
+			return c
 		}
 		if failed++; failed == 1 {
-			doubted = target
+			doubted = c.target
 		}
-		loads.Viewers[target] = closed
+		loads.Viewers[c.target] = closed
 	}
 }
 
@@ -242,24 +287,37 @@ func (r *Router) answers(ctx context.Context, v Viewer, p *plan, target placemen
 }
 
 // send sends a viewer to another reader.
-func (r *Router) send(v Viewer, p *plan, target placement.Reader, leaving bool) Verdict {
-	to := p.members[target]
-	p.sent[target].add(time.Now())
+func (r *Router) send(v Viewer, c choice) Verdict {
+	to := c.plan.members[c.target]
+	c.plan.sent[c.target].add(time.Now())
 	r.fleet.Sent(to.Instance)
 	r.attempts.note(v, to.Instance)
 	why := elsewhere
-	if leaving {
+	if c.leaving {
 		why = departing
 	}
 	r.metrics.redirects[why].Inc()
+	return r.direct(v, to)
+}
+
+// direct is the way to a reader.
+func (r *Router) direct(v Viewer, to fleet.Member) Verdict {
 	return Verdict{To: to.Address, Mark: newMark(r.fleet.Now(), v, to.Instance).sign(r.fleet.Secret())}
 }
 
 // markParameter is the query parameter that carries a mark.
 const markParameter = "placed"
 
+// MarkHeader is the header that carries a mark from a gateway.
+const MarkHeader = "Livecomments-Mark"
+
 // MarkOf is the mark in a request; empty where there is none.
-func MarkOf(request *http.Request) string { return request.URL.Query().Get(markParameter) }
+func (r *Router) MarkOf(request *http.Request) string {
+	if r.cfg.BehindGateway {
+		return request.Header.Get(MarkHeader)
+	}
+	return request.URL.Query().Get(markParameter)
+}
 
 // Location is the URL of the same request at another reader, with a mark.
 func Location(to string, request *url.URL, mark string) string {
