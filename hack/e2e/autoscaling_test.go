@@ -63,7 +63,7 @@ func (d *diary) note(t *testing.T, s *system) int {
 func autoscaling(t *testing.T, s *system) {
 	before := s.kept(t)
 	on := s.values
-	on.Set = append(on.Set, "reader.autoscaling.enabled=true")
+	on.Set = append(on.Set[:len(on.Set):len(on.Set)], "reader.autoscaling.enabled=true")
 	previous := *s.chart
 	metadata := *s.chart.Metadata
 	metadata.Version = "0.0.2"
@@ -71,8 +71,8 @@ func autoscaling(t *testing.T, s *system) {
 	require.NoError(t, s.release.Upgrade(t.Context(), &previous, on, patience))
 
 	log := &diary{began: time.Now()}
-	watching := s.watch(t, "staying", 100, 10, 6)
-	load := s.watch(t, "load", 300, 6, 60)
+	watching := s.watch(t, "staying-"+s.mode, 100, 10, 6)
+	load := s.watch(t, "load-"+s.mode, 300, 6, 60)
 	await(t, 4*time.Minute, func() error {
 		if n := log.note(t, s); n < 3 {
 			return fmt.Errorf("%d readers under load", n)

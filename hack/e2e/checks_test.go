@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"net/http"
 	"strings"
 	"sync"
@@ -118,56 +117,14 @@ func (s *system) scale(t *testing.T, replicas int32) {
 	s.awaitPods(t, "reader", int(replicas), patience)
 }
 
-func scaling(t *testing.T, s *system) {
-	const count, videos = 300, 30
-	attached := s.watch(t, "scaling", count, videos, 6)
-	expected := func(readers float64) float64 { return 1 - math.Pow(1-1/readers, count/videos) }
-	// settled waits until the streams have spread over that many readers, and gives the figures then.
-	settled := func(readers int) (f figures) {
-		await(t, 2*time.Minute, func() (err error) {
-			if f, err = s.figures(); err != nil {
-				return err
-			}
-			if f.ReaderAPIs.TotalReaders != readers {
-				return fmt.Errorf("%d readers report, not %d", f.ReaderAPIs.TotalReaders, readers)
-			}
-			for _, reader := range f.ReaderAPIs.Readers {
-				if reader.ActiveConnections < count/readers/2 {
-					return fmt.Errorf("the streams have not spread over all readers yet: %s", f.String())
-				}
-			}
-			return nil
-		})
-		return f
-	}
-	// Streams end after at most 30 s, and the rates are means over 20 s.
-	const turnover = 30 * time.Second
-	settled(3)
-	time.Sleep(turnover)
-	before := settled(3)
-	s.scale(t, 6)
-	settled(6)
-	time.Sleep(turnover)
-	after := settled(6)
-	t.Logf("before: %s; the closed form says %.1f%%", before.String(), 100*expected(3))
-	t.Logf("after:  %s; the closed form says %.1f%%", after.String(), 100*expected(6))
-	// The standard deviation of a mean over 30 videos and 6 readers is about 3 %; videos that linger add a few.
-	assert.InDelta(t, expected(3), before.ReaderAPIs.SubscriptionShare.Mean, 0.12)
-	assert.InDelta(t, expected(6), after.ReaderAPIs.SubscriptionShare.Mean, 0.12)
-	assert.Greater(t, after.Rates.CopiesPerComment, 1.3*before.Rates.CopiesPerComment, "twice the readers take in far more in all, instead of the same")
-	f := attached.leave(t)
-	f.content(t)
-	s.scale(t, 3)
-}
-
 func rollingUpgrade(t *testing.T, s *system) {
-	attached := s.watch(t, "upgrading", 150, 15, 12)
+	attached := s.watch(t, "upgrading-"+s.mode, 150, 15, 12)
 	old := map[string]bool{}
 	for _, pod := range s.pods(t, "reader") {
 		old[pod.Name] = true
 	}
 	values := s.values
-	values.Set = append(values.Set, "reader.heartbeat=14s")
+	values.Set = append(values.Set[:len(values.Set):len(values.Set)], fmt.Sprintf("reader.heartbeat=%ds", 10+len(s.mode)))
 	require.NoError(t, s.release.Upgrade(t.Context(), s.chart, values, patience))
 	for _, pod := range s.awaitPods(t, "reader", 3, patience) {
 		assert.False(t, old[pod.Name], "%s is still the old one", pod.Name)
@@ -187,11 +144,13 @@ func rollingUpgrade(t *testing.T, s *system) {
 	assert.GreaterOrEqual(t, f.Verification.Reconnects, uint64(150), "every viewer has moved to a new pod")
 }
 
-func readerDeleted(t *testing.T, s *system) { deleteReader(t, s, "deleted", metav1.DeleteOptions{}) }
+func readerDeleted(t *testing.T, s *system) {
+	deleteReader(t, s, "deleted-"+s.mode, metav1.DeleteOptions{})
+}
 
 func readerKilled(t *testing.T, s *system) {
 	var now int64
-	deleteReader(t, s, "killed", metav1.DeleteOptions{GracePeriodSeconds: &now})
+	deleteReader(t, s, "killed-"+s.mode, metav1.DeleteOptions{GracePeriodSeconds: &now})
 }
 
 func deleteReader(t *testing.T, s *system, name string, how metav1.DeleteOptions) {

@@ -47,12 +47,29 @@ func TestOnKubernetes(t *testing.T) {
 		{"comments posted through the Service arrive at viewers on every reader", commentsArrive, false},
 		{"helm test passes", helmTestPasses, false},
 		{"only the parts reach Redis, and only with its password", redisIsClosed, false},
-		{"kubectl scale from 3 to 6 readers loses nothing, and each still takes in most videos", scaling, false},
-		{"a rolling upgrade of the readers loses nothing", rollingUpgrade, false},
-		{"the deletion of a reader pod loses nothing", readerDeleted, false},
-		{"the kill of a reader pod loses nothing", readerKilled, false},
-		{"while the Redis pod is deleted posts are answered 201 or 503, and no 201 is lost", redisDeleted, false},
-		{"the autoscaler adds readers under load, an upgrade of the chart keeps them, the password and the volume, and it takes them away again", autoscaling, false},
+		{"random: kubectl scale from 3 to 6 readers loses nothing, and each still takes in most videos", scaled, false},
+		{"random: a rolling upgrade of the readers loses nothing", rollingUpgrade, false},
+		{"random: the kill of a reader pod loses nothing", readerKilled, false},
+		{"redirect: an upgrade leads there, under viewers, and loses nothing", redirected, true},
+		{"redirect: kubectl scale from 3 to 6 readers halves what each takes in", scaled, false},
+		{"redirect: a rolling upgrade of the readers loses nothing", rollingUpgrade, false},
+		{"redirect: the kill of a reader pod loses nothing", readerKilled, false},
+		{"redirect: the autoscaler adds readers under load, an upgrade of the chart keeps them, the password and the volume, and it takes them away again", autoscaling, false},
+		{"gateway: an upgrade leads there", func(t *testing.T, s *system) { s.enter(t, gateway) }, true},
+		{"gateway: strangers reach it, and nothing behind it", onlyTheGatewayIsOpen, false},
+		{"gateway: both send the same video to the same reader", gatewaysAgree, false},
+		{"gateway: helm test passes", helmTestPasses, false},
+		{"gateway: kubectl scale from 3 to 6 readers halves what each takes in", scaled, false},
+		{"gateway: a rolling upgrade of the readers loses nothing", rollingUpgrade, false},
+		{"gateway: the deletion of a reader pod loses nothing", readerDeleted, false},
+		{"gateway: the kill of a reader pod loses nothing", readerKilled, false},
+		{"gateway: it is rolled, and loses nothing", gatewayRolled, false},
+		{"gateway: the kill of one loses nothing", gatewayKilled, false},
+		{"gateway: viewers outside the cluster miss nothing", gatewayFromOutside, false},
+		{"gateway: while the Redis pod is deleted posts are answered 201 or 503, and no 201 is lost", redisDeleted, false},
+		{"gateway: the autoscaler adds readers under load, and takes them away again", autoscaling, false},
+		{"host ports: where Pod Security refuses them nothing is installed", hostPortsRefused, false},
+		{"host ports: viewers outside the cluster go to each node's reader by itself, over TLS, and miss nothing", hostPorts, false},
 		{"a Redis of one's own is used over TLS", externalRedis, false},
 		{"uninstall leaves nothing but the Redis volume", func(t *testing.T, s *system) { uninstall(t, s, snapshot) }, false},
 	} {
@@ -89,7 +106,7 @@ func ensureCluster(t *testing.T) *cluster.Cluster {
 		return err // until metrics-server answers for its own
 	})
 	// What an earlier run has left in a cluster that is used again is not this run's.
-	for _, left := range []string{namespace, externalNamespace, strangerNamespace} {
+	for _, left := range []string{namespace, externalNamespace, strangerNamespace, outsideNamespace, refusedNamespace} {
 		err := c.Kube.CoreV1().Namespaces().Delete(t.Context(), left, metav1.DeleteOptions{})
 		if err == nil {
 			await(t, patience, func() error {
@@ -125,6 +142,8 @@ func badValuesFail(t *testing.T, s *system) {
 		"reader.streamLifetime=fast":         "streamLifetime",
 		"redis.enabled=false":                "externalRedis.url or externalRedis.existingSecret must be set when redis.enabled is false",
 		"reader.drain.periodSeconds=60":      "reader.drain.periodSeconds=60 must be less than timeoutSeconds=15",
+		"routing.mode=nearest":               "/routing/mode",
+		"routing.mode=redirect":              "routing.mode=redirect needs reader.advertise.url or reader.hostPort",
 		"reader.autoscaling.minReplicas=500": "reader.autoscaling.minReplicas=500 must not be more than maxReplicas=4",
 	} {
 		r, err := release.New(s.Kubeconfig, namespace, "bad")
@@ -151,7 +170,8 @@ func installs(t *testing.T, s *system) {
 	}
 	s.release, err = release.New(s.Kubeconfig, namespace, "livecomments")
 	require.NoError(t, err)
-	s.values = release.Values{Files: valueFiles()}
+	s.mode = random
+	s.values = release.Values{Files: valueFiles(), Set: []string{"routing.mode=random"}}
 	began := time.Now()
 	require.NoError(t, s.release.Install(t.Context(), previous, s.values, patience))
 	t.Logf("chart %s: all pods are ready after %s", previous.Metadata.Version, time.Since(began).Round(time.Second))

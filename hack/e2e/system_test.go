@@ -41,9 +41,12 @@ type system struct {
 	release *release.Release
 	chart   *chart.Chart
 	values  release.Values
+	// mode is its routing.mode, and table what was measured in the modes so far.
+	mode  string
+	table []row
 	// images are the services' images by name.
 	images map[string]string
-	// comment, reader and statistics are the Services' addresses, as base URLs.
+	// comment, reader and statistics are where to post, to watch and to read the figures, outside the cluster, as base URLs.
 	comment, reader, statistics string
 }
 
@@ -78,6 +81,7 @@ func images(t *testing.T, file string) map[string]string {
 
 // figures are what the tests read of /statistics.
 type figures struct {
+	CommentAPI struct{ TotalComments uint64 }
 	ReaderAPIs struct {
 		TotalReaders           int
 		TotalActiveConnections int
@@ -86,6 +90,9 @@ type figures struct {
 			InstanceID        string
 			ActiveConnections int
 			SubscriptionShare float64
+
+			MessagesReceived, MessagesSent, Unplaced uint64
+			Misplaced, FleetReaders                  int
 		}
 	}
 	Rates struct{ CopiesPerComment, CommentsPerSecond, DeliveriesPerSecond float64 }

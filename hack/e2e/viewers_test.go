@@ -43,9 +43,13 @@ func (f *found) String() string {
 }
 
 // watch starts viewers and returns when they watch. (At any time a few are between two streams, because streams end.)
-func (s *system) watch(t *testing.T, name string, count, videos int, commentsPerMinute float64) *viewers {
+func (s *system) watch(t *testing.T, name string, count, videos int, commentsPerMinute float64, more ...string) *viewers {
 	t.Helper()
 	base := "http://" + s.release.Name
+	comment, reader := base+"-comment:3000", base+"-reader:4000"
+	if s.mode == gateway {
+		comment, reader = base+"-gateway", base+"-gateway"
+	}
 	no, yes, user := false, true, int64(65532)
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{
@@ -57,14 +61,14 @@ func (s *system) watch(t *testing.T, name string, count, videos int, commentsPer
 			SecurityContext: &corev1.PodSecurityContext{RunAsNonRoot: &yes, RunAsUser: &user, SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}},
 			Containers: []corev1.Container{{
 				Name: "viewers", Image: s.images["client"],
-				Args: []string{
+				Args: append([]string{
 					fmt.Sprintf("--viewers=%d", count), fmt.Sprintf("--videos=%d", videos), fmt.Sprintf("--comments-per-minute=%g", commentsPerMinute),
 					"--video-prefix=" + name + "-", "--settle-timeout=15s",
-				},
+				}, more...),
 				Env: []corev1.EnvVar{
 					{Name: "INSTANCE_ID", Value: name},
-					{Name: "COMMENT_API_URL", Value: base + "-comment:3000"},
-					{Name: "READER_API_URLS", Value: base + "-reader:4000"},
+					{Name: "COMMENT_API_URL", Value: comment},
+					{Name: "READER_API_URLS", Value: reader},
 					{Name: "STATISTICS_API_URL", Value: base + "-statistics:5000"},
 					{Name: "REPORT_URL", Value: base + "-reports:5001"},
 				},

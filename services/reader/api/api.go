@@ -317,7 +317,7 @@ func (a *api) report() []reports.Report {
 		Placement: reports.Placement{Routing: a.cfg.Router.Routing, Moved: telemetry.Count(a.metrics.ended[fanout.Moved])},
 	}
 	if a.router != nil {
-		report.Redirects, report.Placed, report.Kept = a.router.Redirects(), a.router.Placed(), a.router.Kept()
+		report.Redirects, report.Placed, report.Kept, report.Unplaced = a.router.Redirects(), a.router.Placed(), a.router.Kept(), a.router.Unplaced()
 		report.Misplaced = a.router.Misplaced()
 		if view := a.router.View(); view != nil {
 			report.FleetReaders = len(view.Members)

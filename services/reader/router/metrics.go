@@ -70,3 +70,6 @@ func (r *Router) Placed() uint64 { return telemetry.Count(r.metrics.arrivals[pla
 
 // Kept counts the viewers that stayed because the reader that they belong to did not answer.
 func (r *Router) Kept() uint64 { return telemetry.Count(r.metrics.arrivals[kept]) }
+
+// Unplaced counts the viewers that came through a gateway which found no reader to ask.
+func (r *Router) Unplaced() uint64 { return telemetry.Count(r.metrics.arrivals[unplaced]) }

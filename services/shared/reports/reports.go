@@ -99,10 +99,12 @@ type Placement struct {
 	// Routing is how viewers are placed; empty in the report of a reader that does not know placement.
 	Routing string `json:"routing" validate:"omitempty,id"`
 	// Redirects counts the viewers that were sent on to another reader, Placed those that came because another has sent them,
-	// and Kept those that stayed because the reader that they belong to did not answer.
+	// Kept those that stayed because the reader that they belong to did not answer, and Unplaced those that came through a gateway
+	// which found no reader to ask.
 	Redirects uint64 `json:"redirects"`
 	Placed    uint64 `json:"placed"`
 	Kept      uint64 `json:"kept"`
+	Unplaced  uint64 `json:"unplaced"`
 	// Moved counts the streams that were ended because they belong to another reader, Misplaced is those that still do.
 	Moved     uint64 `json:"moved"`
 	Misplaced int    `json:"misplaced" validate:"min=0"`
