@@ -87,8 +87,8 @@ func redisIsClosed(t *testing.T, s *system) {
 	assert.Contains(t, s.says(t, s.redisPod(t, namespace, "part-without-password", part, ping...)), "NOAUTH")
 }
 
-// certificate is a certificate for a host name, and the authority that signed it, in PEM.
-func certificate(t *testing.T, host string) (authority, cert, key []byte) {
+// certificates makes an authority, and for each host name a Secret with a certificate that it has signed.
+func certificates(t *testing.T, names ...string) map[string]map[string][]byte {
 	t.Helper()
 	serial := int64(0)
 	sign := func(template, parent *x509.Certificate, by *ecdsa.PrivateKey) (*x509.Certificate, *ecdsa.PrivateKey, []byte) {
@@ -104,29 +104,35 @@ func certificate(t *testing.T, host string) (authority, cert, key []byte) {
 		return template, own, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 	}
 	root, rootKey, authority := sign(&x509.Certificate{Subject: pkix.Name{CommonName: "end-to-end tests"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}, nil, nil)
-	_, leafKey, cert := sign(&x509.Certificate{Subject: pkix.Name{CommonName: host}, DNSNames: []string{host}}, root, rootKey)
-	der, err := x509.MarshalECPrivateKey(leafKey)
-	require.NoError(t, err)
-	return authority, cert, pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der})
+	secrets := map[string]map[string][]byte{}
+	for _, name := range names {
+		_, key, cert := sign(&x509.Certificate{Subject: pkix.Name{CommonName: name}, DNSNames: []string{name}}, root, rootKey)
+		der, err := x509.MarshalECPrivateKey(key)
+		require.NoError(t, err)
+		secrets[name] = map[string][]byte{"ca.crt": authority, "tls.crt": cert, "tls.key": pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der})}
+	}
+	return secrets
 }
 
-// externalRedis runs a Redis that speaks TLS only, under a certificate of an authority of its own, and installs the chart
-// beside it to use that.
+// externalRedis runs a Redis that speaks TLS only, under a certificate of an authority of its own, and wants one of the same
+// authority. It installs the chart beside it to use that.
 func externalRedis(t *testing.T, s *system) {
 	restricted(t, s.Cluster, externalNamespace)
 	const host = "redis." + externalNamespace + ".svc.cluster.local"
-	authority, cert, key := certificate(t, host)
+	secrets := certificates(t, host, "livecomments")
 	core := s.Kube.CoreV1()
 	for _, secret := range []*corev1.Secret{
-		{ObjectMeta: metav1.ObjectMeta{Name: "redis-server"}, Data: map[string][]byte{"tls.crt": cert, "tls.key": key}},
-		{ObjectMeta: metav1.ObjectMeta{Name: "redis-authority"}, Data: map[string][]byte{"ca.crt": authority}},
+		{ObjectMeta: metav1.ObjectMeta{Name: "redis-server"}, Type: corev1.SecretTypeTLS, Data: secrets[host]},
+		{ObjectMeta: metav1.ObjectMeta{Name: "redis-authority"}, Data: map[string][]byte{"root.crt": secrets[host]["ca.crt"]}},
+		{ObjectMeta: metav1.ObjectMeta{Name: "redis-client"}, Type: corev1.SecretTypeTLS, Data: secrets["livecomments"]},
 	} {
 		_, err := core.Secrets(externalNamespace).Create(t.Context(), secret, metav1.CreateOptions{})
 		require.NoError(t, err)
 	}
 	labels := map[string]string{"app": "redis"}
 	pod := s.redisPod(t, externalNamespace, "redis", labels, "redis-server", "--port", "0", "--tls-port", "6379", "--requirepass", "open sesame", "--save", "",
-		"--tls-cert-file", "/tls/tls.crt", "--tls-key-file", "/tls/tls.key", "--tls-auth-clients", "no", "--dir", "/tmp")
+		"--tls-cert-file", "/tls/tls.crt", "--tls-key-file", "/tls/tls.key", "--tls-ca-cert-file", "/tls/ca.crt", "--tls-auth-clients", "yes",
+		"--dir", "/tmp")
 	pod.Spec.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "tls", MountPath: "/tls", ReadOnly: true}}
 	pod.Spec.Volumes = []corev1.Volume{{Name: "tls", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "redis-server"}}}}
 	_, err := core.Pods(externalNamespace).Create(t.Context(), pod, metav1.CreateOptions{})
@@ -143,7 +149,7 @@ func externalRedis(t *testing.T, s *system) {
 	require.NoError(t, err)
 	values := s.values
 	values.Set = append(values.Set, "redis.enabled=false", "externalRedis.url=rediss://:open%20sesame@"+host+":6379",
-		"externalRedis.tls.caSecret=redis-authority", "client.enabled=false", "reader.replicas=1", "comment.replicas=1", "reader.autoscaling.enabled=false",
+		"externalRedis.tls.caSecret=redis-authority", "externalRedis.tls.caSecretKey=root.crt", "externalRedis.tls.certSecret=redis-client", "client.enabled=false", "reader.replicas=1", "comment.replicas=1", "reader.autoscaling.enabled=false",
 		"comment.service.type=ClusterIP", "comment.service.nodePort=null", "reader.service.type=ClusterIP", "reader.service.nodePort=null",
 		"statistics.service.type=ClusterIP", "statistics.service.nodePort=null")
 	require.NoError(t, own.Install(t.Context(), s.chart, values, patience))

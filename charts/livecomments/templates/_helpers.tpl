@@ -177,12 +177,17 @@ livenessProbe:
 - name: REDIS_PREFIX
   value: {{ . | quote }}
 {{- end }}
-{{- if .Values.externalRedis.tls.caSecret }}
-- name: SSL_CERT_FILE
-  value: /etc/redis-ca/ca.crt
-# Go reads a folder beside the file, where the image has the public authorities.
-- name: SSL_CERT_DIR
-  value: /etc/redis-ca
+{{- with .Values.externalRedis.tls }}
+{{- if .caSecret }}
+- name: REDIS_CA_FILE
+  value: /etc/redis-tls/ca.crt
+{{- end }}
+{{- if .certSecret }}
+- name: REDIS_CERT_FILE
+  value: /etc/redis-tls/tls.crt
+- name: REDIS_KEY_FILE
+  value: /etc/redis-tls/tls.key
+{{- end }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -195,20 +200,31 @@ livenessProbe:
   value: {{ .Values.history.ttl }}
 {{- end }}
 
-{{/* The authority of an external Redis, as a volume and its mount. */}}
-{{- define "livecomments.redisCA" -}}
-{{- if and (not .Values.redis.enabled) .Values.externalRedis.tls.caSecret }}true{{ end }}
+{{/* The authority of an external Redis and the certificate for it, as a volume and its mount. */}}
+{{- define "livecomments.redisTLS" -}}
+{{- if and (not .Values.redis.enabled) (or .Values.externalRedis.tls.caSecret .Values.externalRedis.tls.certSecret) }}true{{ end }}
 {{- end }}
 
-{{- define "livecomments.redisCA.mount" -}}
-- {name: redis-ca, mountPath: /etc/redis-ca, readOnly: true}
+{{- define "livecomments.redisTLS.mount" -}}
+- {name: redis-tls, mountPath: /etc/redis-tls, readOnly: true}
 {{- end }}
 
-{{- define "livecomments.redisCA.volume" -}}
-- name: redis-ca
-  secret:
-    secretName: {{ .Values.externalRedis.tls.caSecret }}
-    items: [{key: {{ .Values.externalRedis.tls.caSecretKey }}, path: ca.crt}]
+{{- define "livecomments.redisTLS.volume" -}}
+{{- with .Values.externalRedis.tls -}}
+- name: redis-tls
+  projected:
+    sources:
+      {{- if .caSecret }}
+      - secret:
+          name: {{ .caSecret }}
+          items: [{key: {{ .caSecretKey }}, path: ca.crt}]
+      {{- end }}
+      {{- if .certSecret }}
+      - secret:
+          name: {{ .certSecret }}
+          items: [{key: tls.crt, path: tls.crt}, {key: tls.key, path: tls.key}]
+      {{- end }}
+{{- end }}
 {{- end }}
 
 {{/* Port of Redis, for the policies: what is set, or that of an external URL, or the usual one. */}}

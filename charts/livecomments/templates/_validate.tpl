@@ -3,8 +3,17 @@
 {{- if and (not .Values.redis.enabled) (not .Values.externalRedis.url) (not .Values.externalRedis.existingSecret) }}
 {{- fail "externalRedis.url or externalRedis.existingSecret must be set when redis.enabled is false" }}
 {{- end }}
-{{- if and .Values.redis.enabled (or .Values.externalRedis.url .Values.externalRedis.existingSecret) }}
+{{- if and .Values.redis.enabled (or .Values.externalRedis.url .Values.externalRedis.existingSecret .Values.externalRedis.tls.caSecret .Values.externalRedis.tls.certSecret) }}
 {{- fail "externalRedis is set, but redis.enabled is true: set redis.enabled to false to use it" }}
+{{- end }}
+{{- with .Values.externalRedis }}
+{{- if and .url (not .existingSecret) (not (hasPrefix "rediss://" .url)) }}
+{{- range $secret := list "caSecret" "certSecret" }}
+{{- if index $.Values.externalRedis.tls $secret }}
+{{- fail (printf "externalRedis.tls.%s needs an externalRedis.url that begins with rediss://" $secret) }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- range $component := list "comment" "reader" }}
 {{- $values := index $.Values $component }}

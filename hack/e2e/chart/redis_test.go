@@ -84,12 +84,49 @@ func TestARedisElsewhereTakesThePlaceOfTheOneHere(t *testing.T) {
 	for _, name := range []string{"comment", "reader", "statistics"} {
 		pod := rendered.pods(t)[name]
 		assert.Equal(t, "shared-redis/url", secretOf(t, pod, "REDIS_URL"))
-		require.Len(t, pod.Spec.Volumes, 1)
-		assert.Equal(t, &corev1.SecretVolumeSource{SecretName: "redis-ca", Items: []corev1.KeyToPath{{Key: "tls.crt", Path: "ca.crt"}}}, pod.Spec.Volumes[0].Secret)
-		mount := pod.Spec.Containers[0].VolumeMounts[0]
-		assert.Equal(t, pod.Spec.Volumes[0].Name, mount.Name)
-		assert.Equal(t, env(t, pod)["SSL_CERT_FILE"].Value, mount.MountPath+"/ca.crt")
-		assert.Equal(t, env(t, pod)["SSL_CERT_DIR"].Value, mount.MountPath, "no other authority is trusted")
+	}
+}
+
+// fileOf is the Secret and the key whose content is in the file that a variable names.
+func fileOf(t *testing.T, pod corev1.PodTemplateSpec, variable string) string {
+	t.Helper()
+	file := env(t, pod)[variable].Value
+	for _, mount := range pod.Spec.Containers[0].VolumeMounts {
+		name, inside := strings.CutPrefix(file, mount.MountPath+"/")
+		for _, volume := range pod.Spec.Volumes {
+			if !inside || volume.Name != mount.Name {
+				continue
+			}
+			for _, source := range volume.Projected.Sources {
+				for _, item := range source.Secret.Items {
+					if item.Path == name {
+						return source.Secret.Name + "/" + item.Key
+					}
+				}
+			}
+		}
+	}
+	return ""
+}
+
+func TestTheCertificatesForARedisElsewhereAreFilesOfThePods(t *testing.T) {
+	for tls, files := range map[string][3]string{
+		"{}":                     {},
+		"{caSecret: redis-ca}":   {"redis-ca/ca.crt"},
+		"{certSecret: redis-ca}": {"", "redis-ca/tls.crt", "redis-ca/tls.key"},
+		"{caSecret: redis-ca, certSecret: redis-ca}":                            {"redis-ca/ca.crt", "redis-ca/tls.crt", "redis-ca/tls.key"},
+		"{caSecret: redis-ca, caSecretKey: root.crt, certSecret: redis-client}": {"redis-ca/root.crt", "redis-client/tls.crt", "redis-client/tls.key"},
+	} {
+		pods := render(t, "redis: {enabled: false}\nexternalRedis: {url: \"rediss://shared:6379\", tls: "+tls+"}").pods(t)
+		for _, name := range []string{"comment", "reader", "statistics"} {
+			for i, variable := range []string{"REDIS_CA_FILE", "REDIS_CERT_FILE", "REDIS_KEY_FILE"} {
+				assert.Equal(t, files[i], fileOf(t, pods[name], variable), "%s of %s with %s", variable, name, tls)
+				_, given := env(t, pods[name])[variable]
+				assert.Equal(t, files[i] != "", given, "%s of %s with %s", variable, name, tls)
+			}
+			assert.Equal(t, tls == "{}", len(pods[name].Spec.Volumes) == 0, "%s with %s", name, tls)
+		}
+		assert.Empty(t, pods["test"].Spec.Volumes, "it does not need them")
 	}
 }
 

@@ -62,7 +62,7 @@ externalRedis: {url: "rediss://user:p%40ss@redis.example.org:6380/0"}
 networkPolicy: {externalRedis: {port: 6380, to: [{ipBlock: {cidr: 10.1.0.0/16}}]}}`
 	externalSecret = `
 redis: {enabled: false}
-externalRedis: {existingSecret: shared-redis, existingSecretKey: url, tls: {caSecret: redis-ca, caSecretKey: tls.crt}}`
+externalRedis: {existingSecret: shared-redis, existingSecretKey: url, tls: {caSecret: redis-ca, caSecretKey: root.crt, certSecret: redis-client}}`
 	passwordSecret = `
 redis: {auth: {existingSecret: shared-redis, existingSecretKey: redis-password}}`
 	noPassword = `
@@ -87,10 +87,10 @@ reader: {replicas: 1, autoscaling: {enabled: false}}`,
 	"none, and no time to drain": `
 comment: {replicas: 0, drain: {preStopSeconds: 0}}
 reader: {replicas: 0, autoscaling: {enabled: false}, drain: {preStopSeconds: 0, periodSeconds: 0}}`,
-	"a Redis elsewhere by its URL":                                externalURL,
-	"a Redis elsewhere by a Secret, with an authority of its own": externalSecret,
-	"a password from a Secret":                                    passwordSecret,
-	"no password":                                                 noPassword,
+	"a Redis elsewhere by its URL":                     externalURL,
+	"a Redis elsewhere by a Secret, with certificates": externalSecret,
+	"a password from a Secret":                         passwordSecret,
+	"no password":                                      noPassword,
 	"no network policies, no accounts, no budgets": `
 networkPolicy: {enabled: false}
 serviceAccount: {create: false}

@@ -235,9 +235,6 @@ func TestEverySettingInThePodsIsOneThatTheServiceHas(t *testing.T) {
 				continue
 			}
 			known := settings(t, name)
-			if set == "a Redis elsewhere by a Secret, with an authority of its own" && slices.Contains([]string{"comment", "reader", "statistics"}, name) {
-				known = append(known, "SSL_CERT_FILE", "SSL_CERT_DIR") // which Go reads
-			}
 			if given[name] == nil {
 				given[name] = map[string]bool{}
 			}
@@ -346,7 +343,7 @@ func TestEveryPartFindsTheOthers(t *testing.T) {
 }
 
 func TestNothingIsReferredToThatNobodyMakes(t *testing.T) {
-	theirs := []string{"registry", "shared-redis", "redis-ca", "live-tls"}
+	theirs := []string{"registry", "shared-redis", "redis-ca", "redis-client", "live-tls"}
 	for set, values := range valueSets {
 		rendered := render(t, values)
 		secrets := append(rendered.names("Secret"), theirs...)
@@ -359,6 +356,11 @@ func TestNothingIsReferredToThatNobodyMakes(t *testing.T) {
 			for _, volume := range pod.Spec.Volumes {
 				if volume.Secret != nil {
 					assert.Contains(t, secrets, volume.Secret.SecretName, "%s with %s", name, set)
+				}
+				if volume.Projected != nil {
+					for _, source := range volume.Projected.Sources {
+						assert.Contains(t, secrets, source.Secret.Name, "%s with %s", name, set)
+					}
 				}
 				if volume.ConfigMap != nil {
 					assert.Contains(t, rendered.names("ConfigMap"), volume.ConfigMap.Name, "%s with %s", name, set)
