@@ -55,7 +55,7 @@ func alerts(groups []group) map[string]rule {
 	return found
 }
 
-func TestPrometheusScrapesEveryService(t *testing.T) {
+func TestPrometheusScrapesEveryServiceOnce(t *testing.T) {
 	rendered := render(t, everything)
 	monitor := one[struct {
 		metav1.ObjectMeta `json:"metadata"`
@@ -69,14 +69,21 @@ func TestPrometheusScrapesEveryService(t *testing.T) {
 	assert.Equal(t, "/metrics", monitor.Spec.Endpoints[0].Path)
 	assert.Equal(t, "15s", monitor.Spec.Endpoints[0].Interval)
 
-	var scraped []string
+	scraped := map[string][]string{}
 	services := all[corev1.Service](t, rendered, "Service")
 	for _, name := range sorted(services) {
-		if selects(t, &monitor.Spec.Selector, services[name].Labels) && services[name].Spec.Ports[0].Name == monitor.Spec.Endpoints[0].Port {
-			scraped = append(scraped, name)
+		if !selects(t, &monitor.Spec.Selector, services[name].Labels) || services[name].Spec.Ports[0].Name != monitor.Spec.Endpoints[0].Port {
+			continue
+		}
+		for component, pod := range rendered.pods(t) {
+			if selects(t, &metav1.LabelSelector{MatchLabels: services[name].Spec.Selector}, pod.Labels) {
+				scraped[component] = append(scraped[component], name)
+			}
 		}
 	}
-	assert.Equal(t, []string{"livecomments-client", "livecomments-comment", "livecomments-reader", "livecomments-statistics"}, scraped)
+	assert.Equal(t, map[string][]string{
+		"client": {"livecomments-client"}, "comment": {"livecomments-comment"}, "reader": {"livecomments-reader"}, "statistics": {"livecomments-statistics"},
+	}, scraped, "each pod once")
 }
 
 func TestTheRulesAreThoseOfTheFileForThisNamespace(t *testing.T) {

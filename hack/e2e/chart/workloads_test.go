@@ -168,7 +168,7 @@ func TestSelectorsHoldOnlyWhatNeverChanges(t *testing.T) {
 	for name, budget := range all[policyv1.PodDisruptionBudget](t, rendered, "PodDisruptionBudget") {
 		selectors["PodDisruptionBudget "+name] = budget.Spec.Selector.MatchLabels
 	}
-	require.Len(t, selectors, 4+1+6+2)
+	require.Len(t, selectors, 4+1+8+2)
 	for what, selector := range selectors {
 		assert.Equal(t, identity, sorted(selector), what)
 		matched := 0
@@ -339,6 +339,25 @@ func TestEveryPartFindsTheOthers(t *testing.T) {
 				assert.Equal(t, variable == "REPORT_URL", service.Spec.Ports[0].Name == "reports", "%s of %s with %s", variable, name, set)
 			}
 		}
+	}
+}
+
+func TestReadersAndRedisHaveNamesForTheirPodsOwnAddresses(t *testing.T) {
+	for set, values := range map[string]string{"the defaults": "", "everything": everything} {
+		rendered := render(t, values)
+		for name, component := range map[string]string{"livecomments-readers": "reader", "livecomments-redis-headless": "redis"} {
+			service := one[corev1.Service](t, rendered, "Service", name).Spec
+			assert.Equal(t, corev1.ClusterIPNone, service.ClusterIP, "%s with %s", name, set)
+			assert.False(t, service.PublishNotReadyAddresses, "%s with %s", name, set)
+			pod := rendered.pods(t)[component]
+			assert.True(t, selects(t, &metav1.LabelSelector{MatchLabels: service.Selector}, pod.Labels), "%s with %s", name, set)
+			require.Len(t, service.Ports, 1)
+			port := pod.Spec.Containers[0].Ports[0]
+			assert.Equal(t, port.Name, service.Ports[0].TargetPort.StrVal, "%s with %s", name, set)
+			assert.Equal(t, port.ContainerPort, service.Ports[0].Port, "no proxy translates the port of %s with %s", name, set)
+		}
+		redis := one[appsv1.StatefulSet](t, rendered, "StatefulSet", "livecomments-redis")
+		assert.Equal(t, "livecomments-redis-headless", redis.Spec.ServiceName, "which cannot be changed later")
 	}
 }
 
