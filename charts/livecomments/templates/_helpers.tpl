@@ -227,6 +227,19 @@ livenessProbe:
 {{- end }}
 {{- end }}
 
+{{/* Annotations of a pod that speaks to Redis. A URL that the chart has put into a Secret is among them in a form from which it is slow to
+guess the password (scrypt): so a change of it restarts the pod. */}}
+{{- define "livecomments.redisAnnotations" -}}
+{{- $annotations := deepCopy (.Values.podAnnotations | default dict) }}
+{{- if not (or .Values.redis.enabled .Values.externalRedis.existingSecret) }}
+{{- $url := derivePassword 1 "maximum" .Values.externalRedis.url .Release.Name .Release.Namespace | sha256sum }}
+{{- $_ := set $annotations "checksum/redis-url" $url }}
+{{- end }}
+{{- with $annotations }}
+{{- toYaml . }}
+{{- end }}
+{{- end }}
+
 {{/* Port of Redis, for the policies: what is set, or that of an external URL, or the usual one. */}}
 {{- define "livecomments.redis.port" -}}
 {{- $port := .Values.networkPolicy.externalRedis.port }}

@@ -36,8 +36,7 @@ func TestAChangeRestartsWhatReadsItAndNothingElse(t *testing.T) {
 	}{
 		{"", "redis: {maxmemory: 512mb}", []string{"redis"}},
 		{"", "redis: {extraConfig: maxclients 20000}", []string{"redis"}},
-		// A hash of the password, where everybody can read it, would be the price of a restart.
-		{externalURL, strings.ReplaceAll(externalURL, "p%40ss", "other"), nil},
+		{externalURL, strings.ReplaceAll(externalURL, "p%40ss", "other"), []string{"comment", "reader", "statistics"}},
 		{"", "statistics: {rateWindow: 60s}", []string{"statistics"}},
 		{"", "history: {length: 500}", []string{"comment", "reader"}},
 		{"", "reader: {service: {type: LoadBalancer}}", nil},
