@@ -249,6 +249,15 @@ guess the password (scrypt): so a change of it restarts the pod. */}}
 {{- int ($port | default 6379) }}
 {{- end }}
 
+{{/* Bytes of a size as redis.conf writes it, or of a Kubernetes quantity: (dict "of" "1gb" "units" $units). Empty for a unit that is not among them. */}}
+{{- define "livecomments.bytes" -}}
+{{- $text := ternary (toJson .of) (toString .of) (kindIs "float64" .of) }}
+{{- $number := regexFind "^[0-9.]+" $text }}
+{{- with get .units (trimPrefix $number $text) }}
+{{- mulf (float64 $number) . }}
+{{- end }}
+{{- end }}
+
 {{- define "livecomments.redis.secret" -}}
 {{- .Values.redis.auth.existingSecret | default (printf "%s-redis" (include "livecomments.fullname" .)) }}
 {{- end }}

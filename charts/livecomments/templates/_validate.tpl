@@ -15,6 +15,14 @@
 {{- end }}
 {{- end }}
 {{- end }}
+{{- if .Values.redis.enabled }}
+{{- $limit := dig "limits" "memory" "" (.Values.redis.resources | default dict) }}
+{{- $available := include "livecomments.bytes" (dict "of" $limit "units" (dict "" 1 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776)) }}
+{{- $wanted := include "livecomments.bytes" (dict "of" (lower .Values.redis.maxmemory) "units" (dict "" 1 "b" 1 "k" 1e3 "m" 1e6 "g" 1e9 "kb" 1024 "mb" 1048576 "gb" 1073741824)) }}
+{{- if and $limit $available (ge (float64 $wanted) (float64 $available)) }}
+{{- fail (printf "redis.maxmemory=%s must be less than redis.resources.limits.memory=%v, at which the kernel kills Redis" .Values.redis.maxmemory $limit) }}
+{{- end }}
+{{- end }}
 {{- range $component := list "comment" "reader" }}
 {{- $values := index $.Values $component }}
 {{- if gt (int $values.autoscaling.minReplicas) (int $values.autoscaling.maxReplicas) }}

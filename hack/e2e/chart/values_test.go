@@ -110,6 +110,42 @@ func TestBadValuesAreRefusedWithTheReason(t *testing.T) {
 	}
 }
 
+func TestRedisMustHaveMoreMemoryThanItMayUse(t *testing.T) {
+	for _, test := range []struct {
+		maxmemory, limit string
+		ok               bool
+	}{
+		{"1gb", "2Gi", true},
+		{"2gb", "2Gi", false},
+		{"2g", "2Gi", true},
+		{"4GB", "2Gi", false},
+		{"2047mb", "2048Mi", true},
+		{"2148M", "2Gi", false},
+		{"2gb", "2G", false},
+		{"1g", "1.5G", true},
+		{"1gb", "1073741825", true},
+		{"1073741824", "1048576Ki", false},
+		{"1b", "'1'", false},
+		{"1000kb", "1M", false},
+		// Rare units are not looked at, nor is a Redis without a limit.
+		{"1gb", "'1e3'", true},
+		{"1gb", "1000m", true},
+		{"64gb", "null", true},
+	} {
+		values := fmt.Sprintf("redis: {maxmemory: %q, resources: {limits: {memory: %s}}}", test.maxmemory, test.limit)
+		_, err := install(load(t), values)
+		if test.ok {
+			require.NoError(t, err, values)
+		} else {
+			require.ErrorContains(t, err, "redis.maxmemory="+test.maxmemory+" must be less than redis.resources.limits.memory=", values)
+		}
+	}
+	_, err := install(load(t), "redis: {maxmemory: 4gb}")
+	require.ErrorContains(t, err, "redis.maxmemory=4gb must be less than redis.resources.limits.memory=2Gi, at which the kernel kills Redis")
+	_, err = install(load(t), "redis: {maxmemory: 4gb, enabled: false}\nexternalRedis: {url: 'redis://redis'}")
+	require.NoError(t, err)
+}
+
 func TestOriginsAreRefusedWhereNoBrowserSendsThem(t *testing.T) {
 	for _, origins := range []string{
 		"*", " * ", "https://app.example.org", "https://app.example.org/", "HTTPS://App.Example.org:443", "http://localhost:8080",
