@@ -118,14 +118,15 @@ func hostPorts(t *testing.T, s *system) {
 			}
 		}
 	}
-	authority, cert, key := certificate(t, addresses...)
+	all := strings.Join(addresses, ",")
+	secret := certificates(t, all)[all]
 	_, err = core.Secrets(outsideNamespace).Create(t.Context(), &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Name: "readers"}, Type: corev1.SecretTypeTLS,
-		Data: map[string][]byte{"tls.crt": cert, "tls.key": key, "ca.crt": authority},
+		Data: secret,
 	}, metav1.CreateOptions{})
 	require.NoError(t, err)
 	authorityFile := filepath.Join(t.TempDir(), "ca.crt")
-	require.NoError(t, os.WriteFile(authorityFile, authority, 0o600))
+	require.NoError(t, os.WriteFile(authorityFile, secret["ca.crt"], 0o600))
 
 	outside := *s
 	outside.release, err = release.New(s.Kubeconfig, outsideNamespace, "outside")

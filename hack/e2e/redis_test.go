@@ -13,6 +13,8 @@ import (
 	"fmt"
 	"io"
 	"math/big"
+	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -87,7 +89,8 @@ func redisIsClosed(t *testing.T, s *system) {
 	assert.Contains(t, s.says(t, s.redisPod(t, namespace, "part-without-password", part, ping...)), "NOAUTH")
 }
 
-// certificates makes an authority, and for each host name a Secret with a certificate that it has signed.
+// certificates makes an authority, and for each name a Secret with a certificate that it has signed. A name can be several hosts,
+// separated by commas.
 func certificates(t *testing.T, names ...string) map[string]map[string][]byte {
 	t.Helper()
 	serial := int64(0)
@@ -106,7 +109,15 @@ func certificates(t *testing.T, names ...string) map[string]map[string][]byte {
 	root, rootKey, authority := sign(&x509.Certificate{Subject: pkix.Name{CommonName: "end-to-end tests"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}, nil, nil)
 	secrets := map[string]map[string][]byte{}
 	for _, name := range names {
-		_, key, cert := sign(&x509.Certificate{Subject: pkix.Name{CommonName: name}, DNSNames: []string{name}}, root, rootKey)
+		leaf := &x509.Certificate{Subject: pkix.Name{CommonName: "livecomments"}}
+		for host := range strings.SplitSeq(name, ",") {
+			if ip := net.ParseIP(host); ip != nil {
+				leaf.IPAddresses = append(leaf.IPAddresses, ip)
+			} else {
+				leaf.DNSNames = append(leaf.DNSNames, host)
+			}
+		}
+		_, key, cert := sign(leaf, root, rootKey)
 		der, err := x509.MarshalECPrivateKey(key)
 		require.NoError(t, err)
 		secrets[name] = map[string][]byte{"ca.crt": authority, "tls.crt": cert, "tls.key": pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der})}
@@ -147,8 +158,8 @@ func externalRedis(t *testing.T, s *system) {
 
 	own, err := release.New(s.Kubeconfig, externalNamespace, "own-redis")
 	require.NoError(t, err)
-	values := s.values
-	values.Set = append(values.Set, "redis.enabled=false", "externalRedis.url=rediss://:open%20sesame@"+host+":6379",
+	values := release.Values{Files: valueFiles()}
+	values.Set = append(values.Set, "routing.mode=random", "redis.enabled=false", "externalRedis.url=rediss://:open%20sesame@"+host+":6379",
 		"externalRedis.tls.caSecret=redis-authority", "externalRedis.tls.caSecretKey=root.crt", "externalRedis.tls.certSecret=redis-client", "client.enabled=false", "reader.replicas=1", "comment.replicas=1", "reader.autoscaling.enabled=false",
 		"comment.service.type=ClusterIP", "comment.service.nodePort=null", "reader.service.type=ClusterIP", "reader.service.nodePort=null",
 		"statistics.service.type=ClusterIP", "statistics.service.nodePort=null")
