@@ -121,18 +121,19 @@ capabilities:
 {{- end }}
 {{- end }}
 
-{{/* Probes of a service on its port "http". Readiness says that Redis was reached once, and that the pod is not stopping. */}}
+{{/* Probes of a container: (dict "port" "http" "scheme" "HTTP"), which is the default. Readiness of a service says that Redis was reached once, and that the pod is not stopping. */}}
 {{- define "livecomments.probes" -}}
+{{- $to := printf "port: %s, scheme: %s" (.port | default "http") (.scheme | default "HTTP") }}
 startupProbe:
-  httpGet: {path: /livez, port: http}
+  httpGet: {path: /livez, {{ $to }}}
   periodSeconds: 1
   failureThreshold: 60
 readinessProbe:
-  httpGet: {path: /readyz, port: http}
+  httpGet: {path: /readyz, {{ $to }}}
   periodSeconds: 5
   timeoutSeconds: 2
 livenessProbe:
-  httpGet: {path: /livez, port: http}
+  httpGet: {path: /livez, {{ $to }}}
   periodSeconds: 10
   timeoutSeconds: 5
   failureThreshold: 6
@@ -276,15 +277,7 @@ guess the password (scrypt): so a change of it restarts the pod. */}}
 
 {{/* Whether more than one pod of a component can run; called with its values. */}}
 {{- define "livecomments.several" -}}
-{{- if .autoscaling.enabled }}
+{{- if dig "autoscaling" "enabled" false . }}
 {{- if gt (int .autoscaling.maxReplicas) 1 }}true{{ end }}
 {{- else if or (kindIs "invalid" .replicas) (gt (int .replicas) 1) }}true{{ end }}
-{{- end }}
-
-{{/* Where the simulated viewers post and watch. */}}
-{{- define "livecomments.env.apis" -}}
-- name: COMMENT_API_URL
-  value: http://{{ include "livecomments.fullname" . }}-comment:{{ .Values.comment.service.port }}
-- name: READER_API_URLS
-  value: http://{{ include "livecomments.fullname" . }}-reader:{{ .Values.reader.service.port }}
 {{- end }}

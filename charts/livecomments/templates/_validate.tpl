@@ -49,6 +49,7 @@
 {{- fail (printf "reader.drain.periodSeconds=%d must be less than timeoutSeconds=%d" (int .periodSeconds) (int .timeoutSeconds)) }}
 {{- end }}
 {{- end }}
+{{- include "livecomments.validate.routing" . }}
 {{- if and .Values.client.enabled (gt (int .Values.client.videos) (int .Values.client.viewers)) }}
 {{- fail (printf "client.videos=%d must not be more than client.viewers=%d" (int .Values.client.videos) (int .Values.client.viewers)) }}
 {{- end }}

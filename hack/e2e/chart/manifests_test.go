@@ -123,7 +123,17 @@ func TestOneNamespaceHoldsSeveralReleases(t *testing.T) {
 
 func TestTheNotesSayHowToReachIt(t *testing.T) {
 	for set, expect := range map[string][]string{
-		"":         {"port-forward service/livecomments-reader 4000:4000", "get hpa livecomments-reader", "Nothing is reachable from outside yet"},
+		"": {
+			"port-forward service/livecomments-gateway 8080:80", "curl -N 'http://localhost:8080/connect", "get hpa livecomments-reader",
+			"Nothing is reachable from outside yet", "A delivery costs it about 17 µs of CPU",
+		},
+		random: {"port-forward service/livecomments-reader 4000:4000", "curl -N 'http://localhost:4000/connect", "more readers do not help"},
+		hostPorts: {
+			"curl -NL 'http://localhost:4000/connect", "must reach each at\n\n     http://$(HOST_IP):4000\n", "one reader a node",
+			"it must be privileged: baseline and restricted refuse host ports",
+		},
+		"{routing: {mode: redirect}, reader: {hostPort: 4000}}": {"reader.autoscaling.maxReplicas=20 should not be more than there are nodes"},
+		secured:    {"curl -NL --insecure 'https://localhost:4000/connect", "https://$(NODE_NAME).live.example.org:8443/"},
 		everything: {"https://live.example.org/connect", "get hpa livecomments-reader"},
 		keda:       {"get hpa keda-hpa-livecomments-reader"},
 		byHand:     {"scale deployment/livecomments-reader --replicas=6"},

@@ -146,5 +146,5 @@ func TestNothingIsMadeForThoseWhoHaveNoOperator(t *testing.T) {
 	for _, kind := range []string{"ServiceMonitor", "PrometheusRule", "ScaledObject", "HTTPRoute", "Ingress"} {
 		assert.Empty(t, rendered.names(kind), kind)
 	}
-	assert.Equal(t, []string{"livecomments-redis"}, rendered.names("ConfigMap"))
+	assert.Equal(t, []string{"livecomments-gateway", "livecomments-redis"}, rendered.names("ConfigMap"))
 }

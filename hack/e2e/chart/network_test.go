@@ -26,7 +26,7 @@ type network struct {
 func networkOf(t *testing.T, m manifests) network {
 	t.Helper()
 	n := network{all[networkingv1.NetworkPolicy](t, m, "NetworkPolicy"), map[string]end{
-		"gateway":    {"gateway", nil},
+		"edge":       {"edge", nil},
 		"prometheus": {"monitoring", nil},
 		"neighbour":  {namespace, map[string]string{"app": "another"}},
 	}}
@@ -37,12 +37,15 @@ func networkOf(t *testing.T, m manifests) network {
 }
 
 // listens are the ports of the containers. Policies name them by number, because some networks take a name for any port.
-var listens = map[string]int32{"comment": 3000, "reader": 4000, "statistics": 5000, "reports": 5001, "client": 6100, "redis": 6379}
+var listens = map[string]int32{"comment": 3000, "reader": 4000, "statistics": 5000, "reports": 5001, "client": 6100, "redis": 6379, "gateway": 8080, "gateway metrics": 8404}
 
 // podOf is the end that has a target's port.
 func podOf(target string) string {
-	if target == "reports" {
+	switch target {
+	case "reports":
 		return "statistics"
+	case "gateway metrics":
+		return "gateway"
 	}
 	return target
 }
@@ -139,11 +142,11 @@ func (n network) among(t *testing.T, peers []networkingv1.NetworkPolicyPeer, nam
 }
 
 func TestPartsReachWhatTheyNeedAndNothingElse(t *testing.T) {
-	n := networkOf(t, render(t, "client: {enabled: true}"))
+	n := networkOf(t, render(t, "{routing: {mode: random}, client: {enabled: true}}"))
 	assert.Equal(t, []string{
 		"client to comment", "client to reader", "client to reports",
 		"comment to redis", "comment to reports", "comment to statistics",
-		"gateway to comment", "gateway to reader",
+		"edge to comment", "edge to reader",
 		"neighbour to comment", "neighbour to reader",
 		"prometheus to comment", "prometheus to reader",
 		"reader to redis", "reader to reports",
@@ -166,7 +169,65 @@ func TestPartsReachWhatTheyNeedAndNothingElse(t *testing.T) {
 	}, n.pairs([]string{"statistics", "reports", "client", "redis"}, func(from, to string, port intstr.IntOrString) bool {
 		return n.enters(t, from, to, port)
 	}))
-	assert.Equal(t, []string{"neighbour to gateway", "prometheus to gateway"}, n.connections(t, "gateway"), "nothing of it reaches out")
+	assert.Equal(t, []string{"neighbour to edge", "prometheus to edge"}, n.connections(t, "edge"), "nothing of it reaches out")
+}
+
+func TestBehindTheGatewayIsOnlyTheGateway(t *testing.T) {
+	n := networkOf(t, render(t, "{client: {enabled: true}, gateway: {statistics: true}}"))
+	assert.Equal(t, []string{
+		"client to gateway", "client to reports",
+		"comment to redis", "comment to reports", "comment to statistics",
+		"edge to gateway",
+		"gateway to comment", "gateway to reader", "gateway to statistics",
+		"neighbour to gateway",
+		"prometheus to gateway",
+		"reader to redis", "reader to reports",
+		"statistics to redis",
+		"test to comment", "test to gateway", "test to reader",
+	}, n.connections(t, "comment", "reader", "statistics", "reports", "client", "redis", "gateway", "gateway metrics"))
+	// Each side for itself, as if the other had no policy.
+	assert.Equal(t, []string{
+		"client to gateway", "client to reports",
+		"comment to redis", "comment to reports", "comment to statistics",
+		"gateway to comment", "gateway to reader", "gateway to statistics",
+		"reader to redis", "reader to reports",
+		"statistics to redis",
+		"test to comment", "test to gateway", "test to reader",
+	}, n.pairs([]string{"comment", "reader", "statistics", "reports", "client", "redis", "gateway", "gateway metrics"}, func(from, to string, port intstr.IntOrString) bool {
+		return n.ends[from].labels[component] != "" && n.leaves(t, from, to, port)
+	}))
+	// Readers look for each other.
+	assert.True(t, n.leaves(t, "reader", "reader", intstr.FromInt32(4000)))
+	assert.True(t, n.enters(t, "reader", "reader", intstr.FromInt32(4000)))
+
+	private := networkOf(t, render(t, "client: {enabled: true}"))
+	assert.False(t, private.leaves(t, "gateway", "statistics", intstr.FromInt32(5000)))
+	assert.False(t, private.enters(t, "gateway", "statistics", intstr.FromInt32(5000)))
+}
+
+func TestViewersWhoAreSentOnCanGoThere(t *testing.T) {
+	for _, test := range []struct {
+		values string
+		port   int32
+	}{
+		{hostPorts, 4000},
+		{secured, 8443},
+		{redirectTo("https://$(NODE_NAME).live.example.org") + "\nclient: {enabled: true}", 443},
+		{redirectTo("HTTP://$(NODE_NAME).live.example.org/a:5000?b=c:80") + "\nclient: {enabled: true}", 80},
+		{redirectTo("http://[$(POD_IP)]:4001") + "\nclient: {enabled: true}", 4001},
+	} {
+		n := networkOf(t, render(t, test.values))
+		for _, viewers := range []string{"client", "test", "reader"} {
+			assert.True(t, n.leaves(t, viewers, "edge", intstr.FromInt32(test.port)), "%s with %s", viewers, test.values)
+			assert.False(t, n.leaves(t, viewers, "edge", intstr.FromInt32(test.port+1)), "%s with %s", viewers, test.values)
+			assert.True(t, n.leaves(t, viewers, "reader", intstr.FromInt32(4000)), "%s with %s", viewers, test.values)
+		}
+		assert.False(t, n.leaves(t, "comment", "edge", intstr.FromInt32(test.port)))
+		assert.True(t, n.enters(t, "edge", "reader", intstr.FromInt32(4000)))
+		assert.True(t, n.enters(t, "reader", "reader", intstr.FromInt32(4000)))
+	}
+	alone := networkOf(t, render(t, random))
+	assert.False(t, alone.leaves(t, "reader", "reader", intstr.FromInt32(4000)), "nobody is sent anywhere")
 }
 
 func TestWhoMayComeInCanBeChosen(t *testing.T) {
@@ -176,27 +237,34 @@ func TestWhoMayComeInCanBeChosen(t *testing.T) {
 	others := func(values, target string) []string {
 		var from []string
 		n := networkOf(t, render(t, values))
-		for _, name := range []string{"gateway", "neighbour", "prometheus"} {
+		for _, name := range []string{"edge", "neighbour", "prometheus"} {
 			if slices.Contains(n.connections(t, target), name+" to "+target) {
 				from = append(from, name)
 			}
 		}
 		return from
 	}
-	both := "networkPolicy: {commentFrom: " + peer("gateway") + ", readerFrom: " + peer("gateway") + "}"
+	behind := "networkPolicy: {gatewayFrom: " + peer("edge") + ", monitoringFrom: " + peer("monitoring") + "}"
+	both := "routing: {mode: random}\nnetworkPolicy: {commentFrom: " + peer("edge") + ", readerFrom: " + peer("edge") + "}"
 	for _, test := range []struct {
 		values, target string
 		from           []string
 	}{
-		{both, "comment", []string{"gateway"}},
-		{both, "reader", []string{"gateway"}},
-		{both + "\nmonitoring: {serviceMonitor: {enabled: true}}", "reader", []string{"gateway", "neighbour", "prometheus"}},
-		{"networkPolicy: {readerFrom: " + peer("gateway") + ", monitoringFrom: " + peer("monitoring") + "}", "reader", []string{"gateway", "prometheus"}},
+		{both, "comment", []string{"edge"}},
+		{both, "reader", []string{"edge"}},
+		{both + "\nmonitoring: {serviceMonitor: {enabled: true}}", "reader", []string{"edge", "neighbour", "prometheus"}},
+		{"networkPolicy: {readerFrom: " + peer("edge") + ", monitoringFrom: " + peer("monitoring") + "}", "reader", []string{"edge", "prometheus"}},
+		{"networkPolicy: {readerFrom: " + peer("edge") + "}", "comment", nil},
+		{behind, "comment", []string{"prometheus"}},
+		{behind, "reader", []string{"prometheus"}},
+		{behind, "gateway", []string{"edge"}},
+		{behind, "gateway metrics", []string{"prometheus"}},
+		{"monitoring: {serviceMonitor: {enabled: true}}", "gateway metrics", []string{"edge", "neighbour", "prometheus"}},
 		{"", "statistics", nil},
-		{"networkPolicy: {statisticsFrom: " + peer("gateway") + "}", "statistics", []string{"gateway"}},
+		{"networkPolicy: {statisticsFrom: " + peer("edge") + "}", "statistics", []string{"edge"}},
 		{"networkPolicy: {monitoringFrom: " + peer("monitoring") + "}", "statistics", []string{"prometheus"}},
-		{"monitoring: {serviceMonitor: {enabled: true}}", "statistics", []string{"gateway", "neighbour", "prometheus"}},
-		{"networkPolicy: {statisticsFrom: " + peer("gateway") + ", monitoringFrom: " + peer("monitoring") + "}", "reports", nil},
+		{"monitoring: {serviceMonitor: {enabled: true}}", "statistics", []string{"edge", "neighbour", "prometheus"}},
+		{"networkPolicy: {statisticsFrom: " + peer("edge") + ", monitoringFrom: " + peer("monitoring") + "}", "reports", nil},
 		{"networkPolicy: {monitoringFrom: " + peer("monitoring") + "}\nclient: {enabled: true}", "client", []string{"prometheus"}},
 		{"networkPolicy: {monitoringFrom: " + peer("monitoring") + "}\nmonitoring: {serviceMonitor: {enabled: true}}", "redis", nil},
 	} {
@@ -215,8 +283,8 @@ func TestEveryPodHasPolicies(t *testing.T) {
 			if end.namespace != namespace || name == "neighbour" {
 				continue
 			}
-			assert.False(t, n.leaves(t, name, "gateway", intstr.FromInt32(443)), "%s with %s", name, set)
-			assert.Equal(t, name == "test", n.enters(t, "gateway", name, intstr.FromInt32(443)), "%s with %s", name, set)
+			assert.False(t, n.leaves(t, name, "edge", intstr.FromInt32(443)), "%s with %s", name, set)
+			assert.Equal(t, name == "test", n.enters(t, "edge", name, intstr.FromInt32(443)), "%s with %s", name, set)
 		}
 		for name, policy := range n.policies {
 			governed := 0
@@ -239,12 +307,28 @@ func TestARedisElsewhereIsReachedAtItsPort(t *testing.T) {
 		assert.Equal(t, []networkingv1.NetworkPolicyPeer{{IPBlock: &networkingv1.IPBlock{CIDR: "10.1.0.0/16"}}}, rule.To)
 	}
 	byURL := networkOf(t, render(t, "{redis: {enabled: false}, externalRedis: {url: 'redis://redis.example.org:7000/1'}}"))
-	assert.True(t, byURL.leaves(t, "reader", "gateway", intstr.FromInt32(7000)), "the URL says it")
-	assert.False(t, byURL.leaves(t, "reader", "gateway", intstr.FromInt32(6379)))
+	assert.True(t, byURL.leaves(t, "reader", "edge", intstr.FromInt32(7000)), "the URL says it")
+	assert.False(t, byURL.leaves(t, "reader", "edge", intstr.FromInt32(6379)))
 	anywhere := networkOf(t, render(t, externalSecret))
-	assert.True(t, anywhere.leaves(t, "reader", "gateway", intstr.FromInt32(6379)))
-	assert.True(t, anywhere.leaves(t, "statistics", "gateway", intstr.FromInt32(6379)))
-	assert.False(t, anywhere.leaves(t, "test", "gateway", intstr.FromInt32(6379)))
+	assert.True(t, anywhere.leaves(t, "reader", "edge", intstr.FromInt32(6379)))
+	assert.True(t, anywhere.leaves(t, "statistics", "edge", intstr.FromInt32(6379)))
+	assert.False(t, anywhere.leaves(t, "test", "edge", intstr.FromInt32(6379)))
+}
+
+// httpRoute is what the tests look at in one.
+type httpRoute struct {
+	Spec struct {
+		Hostnames  []string
+		ParentRefs []struct{ Name, Namespace, SectionName string }
+		Rules      []struct {
+			Matches     []struct{ Path struct{ Type, Value string } }
+			BackendRefs []struct {
+				Name string
+				Port int32
+			}
+			Timeouts struct{ Request string }
+		}
+	}
 }
 
 func TestOnlyPostingAndWatchingIsRouted(t *testing.T) {
@@ -265,20 +349,7 @@ func TestOnlyPostingAndWatchingIsRouted(t *testing.T) {
 		assert.Equal(t, map[string]string{"/comment": "livecomments-comment", "/connect": "livecomments-reader"}, routes)
 	}
 
-	route := one[struct {
-		Spec struct {
-			Hostnames  []string
-			ParentRefs []struct{ Name, Namespace, SectionName string }
-			Rules      []struct {
-				Matches     []struct{ Path struct{ Type, Value string } }
-				BackendRefs []struct {
-					Name string
-					Port int32
-				}
-				Timeouts struct{ Request string }
-			}
-		}
-	}](t, rendered, "HTTPRoute", "livecomments").Spec
+	route := one[httpRoute](t, rendered, "HTTPRoute", "livecomments").Spec
 	assert.Equal(t, []string{"live.example.org"}, route.Hostnames)
 	assert.Equal(t, "gateway/public", route.ParentRefs[0].Namespace+"/"+route.ParentRefs[0].Name)
 	routes := map[string]string{}

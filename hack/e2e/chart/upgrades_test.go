@@ -40,9 +40,13 @@ func TestAChangeRestartsWhatReadsItAndNothingElse(t *testing.T) {
 		{"", "statistics: {rateWindow: 60s}", []string{"statistics"}},
 		{"", "history: {length: 500}", []string{"comment", "reader"}},
 		{"", "reader: {service: {type: LoadBalancer}}", nil},
-		{"", "reader: {replicas: 5, autoscaling: {maxReplicas: 50}}", nil},
+		{"", "reader: {replicas: 5, autoscaling: {maxReplicas: 40}}", nil},
 		{"", "monitoring: {serviceMonitor: {enabled: true}, prometheusRule: {enabled: true}, dashboard: {enabled: true}}", nil},
-		{"", "commonLabels: {team: video}", []string{"comment", "reader", "redis", "statistics", "test"}},
+		{"", "commonLabels: {team: video}", []string{"comment", "gateway", "reader", "redis", "statistics", "test"}},
+		{"", "gateway: {maxConnections: 5000}", []string{"gateway"}},
+		{"", "gateway: {service: {type: LoadBalancer}}", nil},
+		{"", "routing: {loadBound: 0.5}", []string{"gateway", "reader"}},
+		{"", "routing: {moveRate: 0.5}", []string{"reader"}},
 	} {
 		before, after := render(t, test.before).pods(t), render(t, test.after).pods(t)
 		var restarted []string

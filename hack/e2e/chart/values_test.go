@@ -14,9 +14,30 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
+// redirectTo are values under which viewers are sent to an address; more settings of the reader can follow.
+func redirectTo(url string) string {
+	return "routing: {mode: redirect}\nreader:\n  advertise: {url: '" + url + "'}"
+}
+
+func TestOneReaderMayHaveAnyAddress(t *testing.T) {
+	one := redirectTo("https://live.example.org") + "\n  autoscaling: {enabled: false}\n  replicas: 1"
+	assert.Equal(t, "https://live.example.org", env(t, render(t, one).pods(t)["reader"])["ADVERTISE_URL"].Value)
+}
+
 func TestBadValuesAreRefusedWithTheReason(t *testing.T) {
 	for values, reason := range map[string]string{
 		// What a schema says.
+		"routing: {mode: sticky}":                                        "at '/routing/mode': value must be one of 'random', 'redirect', 'gateway'",
+		"routing: {mode: null}":                                          "at '/routing': missing property 'mode'",
+		"routing: {loadBound: 0}":                                        "at '/routing/loadBound': minimum: got 0, want 0.01",
+		"routing: {moveRate: 2}":                                         "at '/routing/moveRate': maximum: got 2, want 1",
+		"reader: {hostPort: 65536}":                                      "at '/reader/hostPort': maximum: got 65,536, want 65,535",
+		"reader: {advertise: {url: live.example.org}}":                   "at '/reader/advertise/url': 'live.example.org' does not match pattern",
+		"reader: {advertise: {url: 'wss://$(HOST_IP)'}}":                 "at '/reader/advertise/url': 'wss://$(HOST_IP)' does not match pattern",
+		"reader: {env: {ROUTING: hash}}":                                 "at '/reader/env/ROUTING': false schema",
+		"gateway: {maxConnections: 0}":                                   "at '/gateway/maxConnections': minimum: got 0, want 1",
+		"gateway: {image: {tag: 3.2}}":                                   "at '/gateway/image/tag': got number, want string",
+		"gateway: {drain: {timeoutSeconds: 0}}":                          "at '/gateway/drain/timeoutSeconds': minimum: got 0, want 1",
 		"readers: {replicas: 3}":                                         "additional properties 'readers' not allowed",
 		"reader: {replica: 3}":                                           "at '/reader': additional properties 'replica' not allowed",
 		"reader: {autoscaling: {cpu: {utilization: 70}}}":                "at '/reader/autoscaling/cpu': additional properties 'utilization' not allowed",
@@ -84,12 +105,22 @@ func TestBadValuesAreRefusedWithTheReason(t *testing.T) {
 		"monitoring: {prometheusRule: {alertLabels: {a-b: c}}}":          "at '/monitoring/prometheusRule/alertLabels': additional properties 'a-b' not allowed",
 		"tests: {seconds: 0}":                                            "at '/tests/seconds': minimum: got 0, want 1",
 		// What does not go together, or is not there.
-		"monitoring: {prometheusRule: {enabled: true, disabled: [Typo]}}": "monitoring.prometheusRule.disabled has no alert Typo",
-		"redis: {enabled: false}":                    "externalRedis.url or externalRedis.existingSecret must be set when redis.enabled is false",
-		"externalRedis: {url: 'redis://redis'}":      "externalRedis is set, but redis.enabled is true: set redis.enabled to false to use it",
-		"externalRedis: {tls: {caSecret: redis-ca}}": "externalRedis is set, but redis.enabled is true",
-		"{redis: {enabled: false}, externalRedis: {url: 'redis://redis', tls: {caSecret: redis-ca}}}":       "externalRedis.tls.caSecret needs an externalRedis.url that begins with rediss://",
-		"{redis: {enabled: false}, externalRedis: {url: 'redis://redis', tls: {certSecret: redis-client}}}": "externalRedis.tls.certSecret needs an externalRedis.url that begins with rediss://",
+		"monitoring: {prometheusRule: {enabled: true, disabled: [Typo]}}":                                   "monitoring.prometheusRule.disabled has no alert Typo",
+		"routing: {mode: redirect}":                                                                         "routing.mode=redirect needs reader.advertise.url or reader.hostPort: the address at which viewers reach each reader",
+		redirectTo("https://live.example.org"):                                                              "reader.advertise.url=https://live.example.org is the same for all readers: it needs $(POD_IP), $(HOST_IP) or $(NODE_NAME) in it",
+		redirectTo("https://$(POD_NAME).example.org"):                                                       "reader.advertise.url=https://$(POD_NAME).example.org has $(POD_NAME), and can have $(POD_IP), $(HOST_IP) and $(NODE_NAME)",
+		redirectTo("https://$(HOST_IP"):                                                                     "has $(HOST_IP, and can have",
+		redirectTo("http://$(HOST_IP):4000") + "\n  tls: {secretName: live-tls}":                            "reader.advertise.url=http://$(HOST_IP):4000 must be https://, because the readers speak TLS (reader.tls.secretName)",
+		"reader: {hostPort: 4000}":                                                                          "reader.hostPort is for routing.mode=redirect, where viewers go to each reader by itself: unset it for routing.mode=gateway",
+		"{routing: {mode: random}, reader: {hostPort: 4000}}":                                               "unset it for routing.mode=random",
+		"reader: {advertise: {url: 'http://$(HOST_IP)'}}":                                                   "reader.advertise.url is for routing.mode=redirect",
+		"gateway: {readers: 19}":                                                                            "gateway.readers=19 must not be less than reader.autoscaling.maxReplicas=20: it would not know the others",
+		"{gateway: {readers: 4}, reader: {replicas: 5, autoscaling: {enabled: false}}}":                     "gateway.readers=4 must not be less than reader.replicas=5",
+		"gateway: {timeout: 60}":                                                                            "at '/gateway/timeout': got number, want string",
+		"gateway: {threads: 0}":                                                                             "at '/gateway/threads': minimum: got 0, want 1",
+		"reader: {tls: {secretName: live-tls}}":                                                             "reader.tls.secretName does not go with routing.mode=gateway: the gateway speaks plain HTTP to the readers, and TLS belongs in front of it",
+		"redis: {enabled: false}":                                                                           "externalRedis.url or externalRedis.existingSecret must be set when redis.enabled is false",
+		"externalRedis: {url: 'redis://redis'}":                                                             "externalRedis is set, but redis.enabled is true: set redis.enabled to false to use it",
 		"externalRedis: {existingSecret: redis}":                                                            "externalRedis is set, but redis.enabled is true",
 		"reader: {resources: null}":                                                                         "reader.resources.requests.cpu must be set when reader.autoscaling goes by CPU, which is in percent of it",
 		"reader: {corsCredentials: true}":                                                                   "reader.corsCredentials needs reader.corsOrigins to name the origins: browsers send no credentials where it is *",
@@ -102,6 +133,9 @@ func TestBadValuesAreRefusedWithTheReason(t *testing.T) {
 		"client: {enabled: true, videos: 301}":                                                              "client.videos=301 must not be more than client.viewers=300",
 		"ingress: {enabled: true}":                                                                          "ingress.hosts must name at least one host when ingress.enabled is true",
 		"httpRoute: {enabled: true}":                                                                        "httpRoute.parentRefs must name at least one Gateway when httpRoute.enabled is true",
+		"externalRedis: {tls: {caSecret: redis-ca}}":                                                        "externalRedis is set, but redis.enabled is true",
+		"{redis: {enabled: false}, externalRedis: {url: 'redis://redis', tls: {caSecret: redis-ca}}}":       "externalRedis.tls.caSecret needs an externalRedis.url that begins with rediss://",
+		"{redis: {enabled: false}, externalRedis: {url: 'redis://redis', tls: {certSecret: redis-client}}}": "externalRedis.tls.certSecret needs an externalRedis.url that begins with rediss://",
 	} {
 		t.Run(values, func(t *testing.T) {
 			_, err := install(load(t), values)

@@ -2,6 +2,7 @@ package chart_test
 
 // everything is all that the chart can make at once. What excludes each other is in sets of its own.
 const everything = `
+routing: {mode: random}
 commonLabels: {team: video}
 podAnnotations: {example.org/restarted: "1"}
 image: {tag: 1.2.3, pullSecrets: [{name: registry}]}
@@ -65,6 +66,18 @@ redis: {enabled: false}
 externalRedis: {existingSecret: shared-redis, existingSecretKey: url, tls: {caSecret: redis-ca, caSecretKey: root.crt, certSecret: redis-client}}`
 	passwordSecret = `
 redis: {auth: {existingSecret: shared-redis, existingSecretKey: redis-password}}`
+	random    = "routing: {mode: random}"
+	hostPorts = `
+routing: {mode: redirect}
+reader: {hostPort: 4000, replicas: 3, autoscaling: {enabled: false}}
+client: {enabled: true}`
+	secured = `
+routing: {mode: redirect}
+reader:
+  advertise: {url: "https://$(NODE_NAME).live.example.org:8443/"}
+  tls: {secretName: live-tls}
+client: {enabled: true}
+monitoring: {serviceMonitor: {enabled: true}, prometheusRule: {enabled: true}}`
 	noPassword = `
 redis: {auth: {enabled: false}}`
 )
@@ -89,8 +102,31 @@ comment: {replicas: 0, drain: {preStopSeconds: 0}}
 reader: {replicas: 0, autoscaling: {enabled: false}, drain: {preStopSeconds: 0, periodSeconds: 0}}`,
 	"a Redis elsewhere by its URL":                     externalURL,
 	"a Redis elsewhere by a Secret, with certificates": externalSecret,
-	"a password from a Secret":                         passwordSecret,
-	"no password":                                      noPassword,
+	"viewers go to any reader":                         random,
+	"viewers are sent to a port of the reader's node":  hostPorts,
+	"viewers are sent to readers that speak TLS":       secured,
+	"a gateway of one's own making": `
+commonLabels: {team: video}
+podAnnotations: {example.org/restarted: "1"}
+client: {enabled: true}
+gateway:
+  replicas: null
+  image: {repository: localhost/haproxy, tag: "3.0"}
+  maxConnections: 1000000
+  drain: {preStopSeconds: 0, timeoutSeconds: 600}
+  service: {type: LoadBalancer, port: 8080, annotations: {example.org/lb: "true"}}
+  pdb: {maxUnavailable: 50%}
+  nodeSelector: {kubernetes.io/arch: amd64}
+  tolerations: [{key: video, operator: Exists, effect: NoSchedule}]
+  affinity: {podAntiAffinity: {preferredDuringSchedulingIgnoredDuringExecution: [{weight: 1, podAffinityTerm: {topologyKey: kubernetes.io/hostname}}]}}
+  topologySpreadConstraints: [{maxSkew: 1, topologyKey: kubernetes.io/hostname, whenUnsatisfiable: DoNotSchedule}]
+  priorityClassName: high
+ingress: {enabled: true, hosts: [live.example.org]}
+httpRoute: {enabled: true, parentRefs: [{name: public, namespace: gateway}]}
+networkPolicy: {gatewayFrom: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: edge}}}]}
+monitoring: {serviceMonitor: {enabled: true}, prometheusRule: {enabled: true}, dashboard: {enabled: true}}`,
+	"a password from a Secret": passwordSecret,
+	"no password":              noPassword,
 	"no network policies, no accounts, no budgets": `
 networkPolicy: {enabled: false}
 serviceAccount: {create: false}
