@@ -83,10 +83,15 @@ affinity:
 {{- end }}
 {{- end }}
 
-{{/* Security of a pod that runs as a user; null leaves the user to the cluster. */}}
+{{/* Whether there is a number: "true", or empty for null and for "", which stands for null where the chart is a part of another. */}}
+{{- define "livecomments.given" -}}
+{{- if not (has (kindOf .) (list "invalid" "string")) }}true{{ end }}
+{{- end }}
+
+{{/* Security of a pod that runs as a user, if one is given; else the user is left to the cluster. */}}
 {{- define "livecomments.podSecurity" -}}
 runAsNonRoot: true
-{{- if not (kindIs "invalid" .) }}
+{{- if include "livecomments.given" . }}
 runAsUser: {{ int . }}
 runAsGroup: {{ int . }}
 fsGroup: {{ int . }}
@@ -279,5 +284,5 @@ guess the password (scrypt): so a change of it restarts the pod. */}}
 {{- define "livecomments.several" -}}
 {{- if dig "autoscaling" "enabled" false . }}
 {{- if gt (int .autoscaling.maxReplicas) 1 }}true{{ end }}
-{{- else if or (kindIs "invalid" .replicas) (gt (int .replicas) 1) }}true{{ end }}
+{{- else if or (not (include "livecomments.given" .replicas)) (gt (int .replicas) 1) }}true{{ end }}
 {{- end }}

@@ -13,6 +13,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"helm.sh/helm/v3/pkg/chart"
+	"helm.sh/helm/v3/pkg/chartutil"
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
@@ -47,6 +49,39 @@ func TestTheNumberOfPodsIsTheChartsUnlessAnAutoscalerOrAHandHasIt(t *testing.T) 
 			assert.Equal(t, test.autoscalers, rendered.names("HorizontalPodAutoscaler"))
 			assert.Equal(t, test.budgets, rendered.names("PodDisruptionBudget"))
 		})
+	}
+}
+
+func TestAPartOfAnotherChartCanLeaveToTheClusterWhatIsTheClusters(t *testing.T) {
+	// Helm gives the chart's own values for null there.
+	parsed, err := chartutil.ReadValues([]byte(`
+livecomments:
+  runAsUser: ""
+  redis: {runAsUser: ""}
+  comment: {replicas: ""}
+  reader: {replicas: "", autoscaling: {enabled: false}}
+  client: {enabled: true, replicas: ""}
+  httpRoute: {enabled: true, parentRefs: [{name: public}], timeouts: {request: ""}}`))
+	require.NoError(t, err)
+	parent := &chart.Chart{
+		Metadata: &chart.Metadata{APIVersion: chart.APIVersionV2, Name: "shop", Version: "1.0.0", Dependencies: []*chart.Dependency{{Name: "livecomments", Version: "*"}}},
+		Values:   parsed,
+	}
+	parent.AddDependency(load(t))
+	rendered, err := install(parent, "")
+	require.NoError(t, err)
+	for name, pod := range rendered.pods(t) {
+		assert.Nil(t, pod.Spec.SecurityContext.RunAsUser, name)
+		assert.Nil(t, pod.Spec.SecurityContext.FSGroup, name)
+	}
+	for _, name := range []string{"comment", "reader", "client"} {
+		assert.Nil(t, one[appsv1.Deployment](t, rendered, "Deployment", "livecomments-"+name).Spec.Replicas, name)
+	}
+	assert.Contains(t, rendered.names("PodDisruptionBudget"), "livecomments-reader", "there can be several")
+	for _, rule := range one[struct {
+		Spec struct{ Rules []map[string]any }
+	}](t, rendered, "HTTPRoute", "livecomments").Spec.Rules {
+		assert.NotContains(t, rule, "timeouts")
 	}
 }
 
