@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -86,9 +87,64 @@ func TestPrometheusScrapesEveryServiceOnce(t *testing.T) {
 	}, scraped, "each pod once")
 }
 
+func TestReadersThatSpeakTLSAndTheGatewayAreScrapedInTheirOwnWays(t *testing.T) {
+	type monitor struct {
+		Spec struct {
+			Selector  metav1.LabelSelector
+			Endpoints []struct {
+				Port, Path, Scheme string
+				TLSConfig          struct{ InsecureSkipVerify bool }
+			}
+		}
+	}
+	for _, test := range []struct {
+		values  string
+		scraped []string // each once
+	}{
+		{"{client: {enabled: true}, monitoring: {serviceMonitor: {enabled: true}}}", []string{
+			" livecomments-client/http", " livecomments-comment/http", " livecomments-gateway-metrics/metrics", " livecomments-reader/http",
+			" livecomments-statistics/http",
+		}},
+		{secured, []string{
+			" livecomments-client/http", " livecomments-comment/http", " livecomments-statistics/http", "https livecomments-reader/http",
+		}},
+	} {
+		rendered := render(t, test.values)
+		var scraped []string
+		for _, monitor := range all[monitor](t, rendered, "ServiceMonitor") {
+			require.Len(t, monitor.Spec.Endpoints, 1)
+			endpoint := monitor.Spec.Endpoints[0]
+			assert.Equal(t, endpoint.Scheme == "https", endpoint.TLSConfig.InsecureSkipVerify)
+			for name, service := range all[corev1.Service](t, rendered, "Service") {
+				if selects(t, &monitor.Spec.Selector, service.Labels) && service.Spec.Ports[0].Name == endpoint.Port {
+					scraped = append(scraped, endpoint.Scheme+" "+name+"/"+endpoint.Port)
+				}
+			}
+		}
+		slices.Sort(scraped)
+		assert.Equal(t, test.scraped, scraped, test.values)
+	}
+}
+
+func TestAlertsAreThoseOfTheMode(t *testing.T) {
+	of := func(mode string) []string {
+		var names []string
+		for _, group := range installed(t, mode+"\nmonitoring: {prometheusRule: {enabled: true}}") {
+			names = append(names, strings.TrimPrefix(group.Name, "livecomments."))
+		}
+		return names
+	}
+	common := of(random)
+	assert.Subset(t, common, []string{"availability", "delivery", "scaling"})
+	assert.NotContains(t, common, "placement")
+	assert.NotContains(t, common, "gateway")
+	assert.ElementsMatch(t, append(slices.Clone(common), "placement"), of(redirectTo("http://$(HOST_IP)")))
+	assert.ElementsMatch(t, append(slices.Clone(common), "placement", "gateway"), of(""))
+}
+
 func TestTheRulesAreThoseOfTheFileForThisNamespace(t *testing.T) {
 	groups := installed(t, "monitoring: {prometheusRule: {enabled: true}}")
-	metrics := regexp.MustCompile(`\b(?:livecomments|process)_[a-z0-9_]+(?::[a-z0-9_]+)?(.)?`)
+	metrics := regexp.MustCompile(`\b(?:haproxy|livecomments|process)_[a-z0-9_]+(?::[a-z0-9_]+)?(.)?`)
 	for _, group := range groups {
 		for i := range group.Rules {
 			expr := &group.Rules[i].Expr
@@ -99,6 +155,16 @@ func TestTheRulesAreThoseOfTheFileForThisNamespace(t *testing.T) {
 		}
 	}
 	assert.Equal(t, written(t), groups)
+}
+
+func TestEveryAlertIsExplained(t *testing.T) {
+	page, err := os.ReadFile("../../../docs/alerts.md")
+	require.NoError(t, err)
+	for name, rule := range alerts(written(t)) {
+		assert.Contains(t, string(page), "\n## "+name+"\n")
+		assert.Contains(t, string(page), "| ["+name+"](#"+strings.ToLower(name)+") | "+rule.Labels["severity"]+" |")
+		assert.True(t, strings.HasSuffix(rule.Annotations["runbook_url"], "/docs/alerts.md#"+strings.ToLower(name)), name)
+	}
 }
 
 func TestAlertsGetLabels(t *testing.T) {
