@@ -2,6 +2,7 @@ package chart_test
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -22,6 +23,7 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 	podsecurity "k8s.io/pod-security-admission/api"
 	"k8s.io/pod-security-admission/policy"
+	"sigs.k8s.io/yaml"
 )
 
 func TestAViewerBelongsWhereTheModeSays(t *testing.T) {
@@ -180,6 +182,52 @@ func TestAllThatComesFromOutsideGoesThroughTheGateway(t *testing.T) {
 	assert.Equal(t, "livecomments-gateway", rules[0].BackendRefs[0].Name)
 	assert.EqualValues(t, 80, rules[0].BackendRefs[0].Port)
 	assert.Equal(t, "0s", rules[0].Timeouts.Request, "a stream lives as long as the reader says")
+}
+
+// ours are values of this repository's files, the last of which counts.
+func ours(t *testing.T, files ...string) string {
+	t.Helper()
+	merged := map[string]any{}
+	for _, file := range files {
+		values, err := chartutil.ReadValuesFile("../../../k8s/" + file)
+		require.NoError(t, err)
+		merged = chartutil.CoalesceTables(values.AsMap(), merged)
+	}
+	text, err := yaml.Marshal(merged)
+	require.NoError(t, err)
+	return string(text)
+}
+
+func TestKindAnswersOnThisMachine(t *testing.T) {
+	text, err := os.ReadFile("../../../k8s/kind.yaml")
+	require.NoError(t, err)
+	var kind struct {
+		Nodes []struct {
+			ExtraPortMappings []struct{ ContainerPort int32 }
+		}
+	}
+	require.NoError(t, yaml.Unmarshal(text, &kind))
+	var mapped []int32
+	for _, mapping := range kind.Nodes[0].ExtraPortMappings {
+		mapped = append(mapped, mapping.ContainerPort)
+	}
+	for _, files := range [][]string{{"values-kind.yaml"}, {"values-kind.yaml", "values-offline.yaml"}} {
+		rendered := render(t, ours(t, files...))
+		var open []int32
+		for _, service := range all[corev1.Service](t, rendered, "Service") {
+			if service.Spec.Type == corev1.ServiceTypeNodePort {
+				open = append(open, service.Spec.Ports[0].NodePort)
+			}
+		}
+		assert.ElementsMatch(t, mapped, open, files)
+		assert.Contains(t, rendered.names("Deployment"), "livecomments-gateway")
+	}
+	reader := render(t, ours(t, "values-kind.yaml", "values-dev.yaml")).pods(t)["reader"]
+	assert.Equal(t, "http://$(HOST_IP):4000", env(t, reader)["ADVERTISE_URL"].Value)
+	for mode, routing := range map[string]string{"random": "random", "gateway": "bounded"} {
+		reader := render(t, strings.Replace(ours(t, "values-ci.yaml"), "mode: random", "mode: "+mode, 1)).pods(t)["reader"]
+		assert.Equal(t, routing, env(t, reader)["ROUTING"].Value)
+	}
 }
 
 // cluster has objects for the chart to look up.
