@@ -6,8 +6,7 @@
 {{/* Where a reader is reached by those who are sent to it, and empty where nobody says. Kubernetes puts in what stands in $(). */}}
 {{- define "livecomments.advertiseURL" -}}
 {{- with .Values.reader }}
-{{- if eq $.Values.routing.mode "gateway" }}http://$(POD_IP):4000
-{{- else if .advertise.url }}{{ .advertise.url }}
+{{- if .advertise.url }}{{ .advertise.url }}
 {{- else if .hostPort }}{{ include "livecomments.reader.scheme" $ }}://$(HOST_IP):{{ .hostPort }}
 {{- end }}
 {{- end }}
@@ -26,17 +25,17 @@
 - name: ROUTING
   value: {{ ternary "random" "bounded" (eq .mode "random") }}
 {{- if ne .mode "random" }}
+{{- if eq .mode "redirect" }}
 # Those that come before ADVERTISE_URL can stand in it.
 - name: POD_IP
   valueFrom: {fieldRef: {fieldPath: status.podIP}}
-{{- if eq .mode "redirect" }}
 - name: HOST_IP
   valueFrom: {fieldRef: {fieldPath: status.hostIP}}
 - name: NODE_NAME
   valueFrom: {fieldRef: {fieldPath: spec.nodeName}}
-{{- end }}
 - name: ADVERTISE_URL
   value: {{ include "livecomments.advertiseURL" $ | quote }}
+{{- end }}
 - name: LOAD_BOUND
   value: {{ .loadBound | quote }}
 - name: MOVE_RATE
@@ -113,7 +112,6 @@
 {{- if not $url }}
 {{- fail "routing.mode=redirect needs reader.advertise.url or reader.hostPort: the address at which viewers reach each reader" }}
 {{- end }}
-{{- $known := list "POD_IP" "HOST_IP" "NODE_NAME" }}
 {{- $names := regexFindAll "\\$\\([^)]*\\)?" $url -1 }}
 {{- range $names }}
 {{- if not (has . (list "$(POD_IP)" "$(HOST_IP)" "$(NODE_NAME)")) }}

@@ -32,10 +32,10 @@ func TestAViewerBelongsWhereTheModeSays(t *testing.T) {
 		settings map[string]string
 	}{
 		{"", map[string]string{
-			"ROUTING": "bounded", "LOAD_BOUND": "0.25", "MOVE_RATE": "0.02", "ADVERTISE_URL": "http://$(POD_IP):4000", "BEHIND_GATEWAY": "true",
+			"ROUTING": "bounded", "LOAD_BOUND": "0.25", "MOVE_RATE": "0.02", "BEHIND_GATEWAY": "true",
 		}},
 		{"routing: {mode: gateway, loadBound: 1, moveRate: 0}", map[string]string{
-			"ROUTING": "bounded", "LOAD_BOUND": "1", "MOVE_RATE": "0", "ADVERTISE_URL": "http://$(POD_IP):4000", "BEHIND_GATEWAY": "true",
+			"ROUTING": "bounded", "LOAD_BOUND": "1", "MOVE_RATE": "0", "BEHIND_GATEWAY": "true",
 		}},
 		{random, map[string]string{"ROUTING": "random"}},
 		{hostPorts, map[string]string{

@@ -58,6 +58,7 @@ func TestAPartOfAnotherChartCanLeaveToTheClusterWhatIsTheClusters(t *testing.T) 
 livecomments:
   runAsUser: ""
   redis: {runAsUser: ""}
+  gateway: {runAsUser: "", replicas: ""}
   comment: {replicas: ""}
   reader: {replicas: "", autoscaling: {enabled: false}}
   client: {enabled: true, replicas: ""}
@@ -74,7 +75,7 @@ livecomments:
 		assert.Nil(t, pod.Spec.SecurityContext.RunAsUser, name)
 		assert.Nil(t, pod.Spec.SecurityContext.FSGroup, name)
 	}
-	for _, name := range []string{"comment", "reader", "client"} {
+	for _, name := range []string{"comment", "reader", "client", "gateway"} {
 		assert.Nil(t, one[appsv1.Deployment](t, rendered, "Deployment", "livecomments-"+name).Spec.Replicas, name)
 	}
 	assert.Contains(t, rendered.names("PodDisruptionBudget"), "livecomments-reader", "there can be several")
