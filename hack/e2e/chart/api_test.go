@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -22,12 +23,15 @@ var kubernetesVersions = []string{"v1.30.14", "v1.34.4", "v1.36.3", "v1.37.2"}
 // specifications are what Kubernetes publishes of the group versions that the chart uses.
 var specifications = []string{"api__v1", "apis__apps__v1", "apis__autoscaling__v2", "apis__networking.k8s.io__v1", "apis__policy__v1"}
 
+// definition is a file with a CustomResourceDefinition in a module, and the kind that is wanted where it has several.
+type definition struct{ module, version, file, kind string }
+
 // definitions are those of the custom resources that the chart can make.
-var definitions = []struct{ module, version, file string }{
-	{"github.com/prometheus-operator/prometheus-operator", "v0.85.0", "example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml"},
-	{"github.com/prometheus-operator/prometheus-operator", "v0.85.0", "example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml"},
-	{"github.com/kedacore/keda/v2", "v2.21.0", "config/crd/bases/keda.sh_scaledobjects.yaml"},
-	{"sigs.k8s.io/gateway-api", "v1.6.0", "config/crd/standard/gateway.networking.k8s.io_httproutes.yaml"},
+var definitions = []definition{
+	{"github.com/prometheus-operator/prometheus-operator", "v0.85.0", "example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml", ""},
+	{"github.com/prometheus-operator/prometheus-operator", "v0.85.0", "example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml", ""},
+	{"github.com/kedacore/keda/v2", "v2.21.0", "config/crd/bases/keda.sh_scaledobjects.yaml", ""},
+	{"sigs.k8s.io/gateway-api", "v1.6.0", "config/crd/standard/gateway.networking.k8s.io_httproutes.yaml", ""},
 }
 
 // api is what a version of Kubernetes takes: the schema of every kind, in which unknown fields are errors.
@@ -55,11 +59,27 @@ func newAPI(t *testing.T, version string) *api {
 		a.add(t, name, schemas.(map[string]any))
 	}
 	for _, definition := range definitions {
-		text, err := os.ReadFile(filepath.Join(module(t, definition.module, definition.version), definition.file))
-		require.NoError(t, err)
-		a.define(t, text)
+		a.take(t, definition)
 	}
 	return a
+}
+
+// take takes in what a module defines.
+func (a *api) take(t *testing.T, d definition) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(module(t, d.module, d.version), d.file))
+	require.NoError(t, err)
+	if d.kind == "" {
+		a.define(t, text)
+		return
+	}
+	for document := range strings.SplitSeq(string(text), "\n---\n") {
+		if strings.Contains(document, "\n    kind: "+d.kind+"\n") {
+			a.define(t, []byte(document))
+			return
+		}
+	}
+	require.Fail(t, "there is no "+d.kind, d.file)
 }
 
 // add takes the schemas of a group version in.
@@ -96,8 +116,10 @@ func (a *api) define(t *testing.T, text []byte) {
 	a.custom[spec.Group] = true
 	for _, version := range spec.Versions {
 		content := version.Schema.OpenAPIV3Schema
-		// A definition leaves the metadata to the API server.
-		content["properties"].(map[string]any)["metadata"] = map[string]any{
+		// A definition leaves the metadata to the API server, and these two may be left out of it.
+		properties := content["properties"].(map[string]any)
+		properties["apiVersion"], properties["kind"] = map[string]any{"type": "string"}, map[string]any{"type": "string"}
+		properties["metadata"] = map[string]any{
 			"$ref": "mem:///api__v1#/components/schemas/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta",
 		}
 		content["x-kubernetes-group-version-kind"] = []any{map[string]any{"group": spec.Group, "version": version.Name, "kind": spec.Names.Kind}}
