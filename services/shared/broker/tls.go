@@ -4,8 +4,11 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"net"
 	"os"
+	"sync/atomic"
+	"time"
 
 	"github.com/livecomments/livecomments/services/shared/config"
 )
@@ -86,5 +89,34 @@ func (c Config) secure(ctx context.Context, connection net.Conn, base *tls.Confi
 		_ = connection.Close()
 		return nil, err
 	}
-	return secured, nil
+	return &candid{Conn: secured}, nil
+}
+
+// candid is a connection that says why Redis refuses it. With TLS 1.3 Redis looks at the client's certificate when the client
+// has done with the handshake. Its alert then comes with a reset, and where the reset is seen first, the first write fails for it.
+type candid struct {
+	*tls.Conn
+	answered atomic.Bool
+}
+
+func (c *candid) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if err == nil && !c.answered.Load() {
+		c.answered.Store(true)
+	}
+	return n, err
+}
+
+func (c *candid) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	if err == nil || c.answered.Load() {
+		return n, err
+	}
+	// Nobody else reads before the first answer, and the connection is lost in any case.
+	_ = c.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+	_, refusal := c.Conn.Read(make([]byte, 1))
+	if alert := (*net.OpError)(nil); errors.As(refusal, &alert) && alert.Op == "remote error" {
+		return n, refusal
+	}
+	return n, err
 }
