@@ -53,7 +53,7 @@ func TestGatewaysTakeTheRecipes(t *testing.T) {
 	for _, file := range files {
 		assert.Contains(t, string(page), "(recipes/"+file.Name()+")")
 		for _, object := range recipe(t, file.Name()).objects {
-			assert.NoError(t, server.refusal(object), file.Name())
+			require.NoError(t, server.refusal(object), file.Name())
 			assert.Equal(t, "livecomments", object.GetNamespace())
 		}
 	}
