@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/livecomments/livecomments/services/shared/descriptor"
+	"github.com/livecomments/livecomments/services/shared/secure"
 )
 
 const (
@@ -111,7 +112,8 @@ func (c *connections) closeOne() bool {
 		return false
 	}
 	c.forget(longest.connection)
-	_ = longest.connection.Close()
+	// One that speaks TLS is closed below it: a farewell could have to wait for the client.
+	_ = secure.Below(longest.connection).Close()
 	return true
 }
 

@@ -8,6 +8,8 @@ import (
 	"strconv"
 
 	"github.com/gin-gonic/gin"
+
+	"github.com/livecomments/livecomments/services/shared/secure"
 )
 
 // address is where a server listens, and what it serves there.
@@ -49,7 +51,7 @@ func get(engine *gin.Engine, path string, handler gin.HandlerFunc) {
 // listen opens every port.
 func (s *Server) listen() (map[net.Listener]*gin.Engine, error) {
 	open := map[net.Listener]*gin.Engine{}
-	for _, at := range append([]address{{"PORT", s.port, s.cfg.Listener, s.Engine}}, s.others...) {
+	for i, at := range append([]address{{"PORT", s.port, s.cfg.Listener, s.Engine}}, s.others...) {
 		listener, err := at.listen()
 		if err != nil {
 			for listener := range open {
@@ -57,7 +59,11 @@ func (s *Server) listen() (map[net.Listener]*gin.Engine, error) {
 			}
 			return nil, err
 		}
-		open[patientListener{listener, s.connections}] = at.engine
+		listener = patientListener{listener, s.connections}
+		if i == 0 && s.secured != nil {
+			listener = secure.Listen(listener, s.secured)
+		}
+		open[listener] = at.engine
 	}
 	return open, nil
 }

@@ -3,8 +3,10 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"log"
 	"net"
 	"net/http"
 	"os"
@@ -20,6 +22,7 @@ import (
 
 	"github.com/livecomments/livecomments/services/shared/comment"
 	"github.com/livecomments/livecomments/services/shared/config"
+	"github.com/livecomments/livecomments/services/shared/secure"
 	"github.com/livecomments/livecomments/services/shared/task"
 	"github.com/livecomments/livecomments/services/shared/telemetry"
 )
@@ -57,6 +60,7 @@ type Server struct {
 	draining chan struct{}
 	linger   time.Duration
 	vouch    func(*gin.Context) (origin string)
+	secured  *secure.Certificate // of the port of Engine; nil where it speaks plain HTTP
 	handlers sync.WaitGroup
 	observed gin.HandlerFunc
 	others   []address // beside that of Engine
@@ -93,18 +97,18 @@ func New(service string, port int, cfg Config) (*Server, error) {
 	} else if err := comment.ValidateID("INSTANCE_ID", instance); err != nil {
 		return nil, config.Errorf("%s", err)
 	}
-	log := cfg.Logger
-	if log == nil {
+	logger := cfg.Logger
+	if logger == nil {
 		var err error
-		if log, err = telemetry.NewLogger(cfg.Log, service, instance); err != nil {
+		if logger, err = telemetry.NewLogger(cfg.Log, service, instance); err != nil {
 			return nil, err
 		}
 	}
 	s := &Server{
-		Engine: gin.New(), Registry: telemetry.NewRegistry(), Log: log, Instance: instance,
+		Engine: gin.New(), Registry: telemetry.NewRegistry(), Log: logger, Instance: instance,
 		cfg: cfg, port: port, stopping: make(chan struct{}), draining: make(chan struct{}), streams: none{},
 	}
-	s.connections = newConnections(log, func() int { return s.streams.Open() })
+	s.connections = newConnections(logger, func() int { return s.streams.Open() })
 	s.NotReady("starting")
 	crossOrigin, err := s.allowOrigins()
 	if err != nil {
@@ -118,6 +122,9 @@ func New(service string, port int, cfg Config) (*Server, error) {
 
 // Get registers a handler for GET and HEAD.
 func (s *Server) Get(path string, handler gin.HandlerFunc) { get(s.Engine, path, handler) }
+
+// Secure has the service's port speak https only. [Server.Run] looks after the certificate.
+func (s *Server) Secure(certificate *secure.Certificate) { s.secured = certificate }
 
 // OnAccept has every connection handed to accepted before it is served.
 func (s *Server) OnAccept(accepted func(net.Conn)) { s.accepted = accepted }
@@ -171,6 +178,9 @@ func (s *Server) Draining() <-chan struct{} { return s.draining }
 // the last request has; Run returns when all have. The error says what kept it from serving, or how many connections it
 // had to cut.
 func (s *Server) Run(ctx context.Context, tasks ...func(context.Context)) error {
+	if s.secured != nil {
+		tasks = append(tasks, s.secured.Run)
+	}
 	stop := task.Start(ctx, tasks...)
 	defer stop()
 	err := s.serve(ctx)
@@ -189,11 +199,11 @@ func (s *Server) serve(ctx context.Context) error {
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       s.cfg.IdleTimeout,
 		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          zap.NewStdLog(s.Log),
+		ErrorLog:          s.errorLog(),
 		ConnState:         s.connections.changed,
 		ConnContext: func(ctx context.Context, connection net.Conn) context.Context {
 			if s.accepted != nil {
-				s.accepted(connection)
+				s.accepted(secure.Below(connection))
 			}
 			return ctx
 		},
@@ -230,6 +240,24 @@ func (s *Server) serve(ctx context.Context) error {
 		return fmt.Errorf("%d connections had not ended within STOP_TIMEOUT=%s and were cut", left, s.cfg.StopTimeout)
 	}
 	return nil
+}
+
+// errorLog takes what net/http has to say.
+func (s *Server) errorLog() *log.Logger {
+	return log.New(handshakeFilter{s.Log}, "", 0)
+}
+
+type handshakeFilter struct{ log *zap.Logger }
+
+// Write logs a line. Of a handshake that fails only the client's side can tell whether it matters: who only looks whether a
+// port is open makes none.
+func (f handshakeFilter) Write(line []byte) (int, error) {
+	level := zap.InfoLevel
+	if bytes.HasPrefix(line, []byte("http: TLS handshake error")) {
+		level = zap.DebugLevel
+	}
+	f.log.Log(level, string(bytes.TrimSpace(line)))
+	return len(line), nil
 }
 
 // wait returns after a time, or when ctx ends.
