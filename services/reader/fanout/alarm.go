@@ -102,8 +102,7 @@ func (w *writer) inspect(s *stream) {
 			return
 		}
 	}
-	held := s.socket.held()
-	taken := s.given - uint32(held) //nolint:gosec // modulo 2^32
+	held, taken := s.socket.held()
 	s.look = 0
 	switch {
 	case held == 0 && !s.waiting:

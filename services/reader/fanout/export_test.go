@@ -7,7 +7,9 @@ type nowhere struct{}
 
 func (nowhere) write(p []byte) (int, error) { return len(p), nil }
 func (nowhere) watch(uint64) error          { return nil }
-func (nowhere) held() int                   { return 0 }
+func (nowhere) flush() error                { return nil }
+func (nowhere) receive() error              { return nil }
+func (nowhere) held() (int, uint32)         { return 0, 0 }
 func (nowhere) silence() time.Duration      { return 0 }
 func (nowhere) close(bool)                  {}
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -20,6 +21,8 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/livecomments/livecomments/services/reader/fanout"
+	"github.com/livecomments/livecomments/services/shared/secure"
+	"github.com/livecomments/livecomments/services/shared/secure/authority"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -29,7 +32,10 @@ type hall struct {
 	*fanout.Engine
 	t      testing.TB
 	wrap   func(net.Conn) net.Conn
-	plain  bool // its viewers' bodies are not chunked
+	secure func(net.Conn) *tls.Conn // the reader's end of TLS; nil where there is none
+	trust  *tls.Config              // that of the viewers
+	plain  bool                     // its viewers' bodies are not chunked
+	before func(near, far net.Conn) // the stream begins
 	dialer net.Dialer
 	stop   func()
 
@@ -59,8 +65,8 @@ func run(t testing.TB, newEngine func(fanout.Options) (*fanout.Engine, error), c
 	return h
 }
 
-// each runs test with sockets that the kernel polls, with connections of which only Go knows how to wait, and with bodies that
-// are not chunked.
+// each runs test with sockets that the kernel polls, with connections of which only Go knows how to wait, with bodies that are
+// not chunked, and with TLS over both kinds of connection.
 func each(t *testing.T, change func(*fanout.Options), test func(h *hall)) {
 	t.Helper()
 	t.Run("socket", func(t *testing.T) {
@@ -73,6 +79,22 @@ func each(t *testing.T, change func(*fanout.Options), test func(h *hall)) {
 		h.wrap = func(c net.Conn) net.Conn { return struct{ net.Conn }{c} }
 		test(h)
 	})
+	t.Run("TLS", func(t *testing.T) {
+		h := open(t, change)
+		h.speakTLS(tls.VersionTLS13)
+		test(h)
+	})
+	t.Run("TLS 1.2", func(t *testing.T) {
+		h := open(t, change)
+		h.speakTLS(tls.VersionTLS12)
+		test(h)
+	})
+	t.Run("TLS over a connection", func(t *testing.T) {
+		h := open(t, change)
+		h.speakTLS(tls.VersionTLS13)
+		h.wrap = func(c net.Conn) net.Conn { return struct{ net.Conn }{c} }
+		test(h)
+	})
 	t.Run("HTTP/1.0", func(t *testing.T) {
 		h := open(t, change)
 		h.plain = true
@@ -81,6 +103,36 @@ func each(t *testing.T, change func(*fanout.Options), test func(h *hall)) {
 }
 
 func defaults(*fanout.Options) {}
+
+// speakTLS has all who watch speak a version of TLS.
+func (h *hall) speakTLS(version uint16) {
+	h.t.Helper()
+	issuer, err := authority.New()
+	require.NoError(h.t, err)
+	pair, err := tls.X509KeyPair(issued(h.t, issuer))
+	require.NoError(h.t, err)
+	far := &tls.Config{Certificates: []tls.Certificate{pair}, DynamicRecordSizingDisabled: true, MaxVersion: version}
+	h.secure = func(c net.Conn) *tls.Conn { return tls.Server(&secure.Conn{Conn: c}, far) }
+	h.trust = &tls.Config{RootCAs: issuer.Pool(), ServerName: "localhost"}
+}
+
+func issued(t testing.TB, issuer *authority.Authority) (certificate, key []byte) {
+	t.Helper()
+	certificate, key, err := issuer.Issue(time.Now().Add(time.Hour))
+	require.NoError(t, err)
+	return certificate, key
+}
+
+// shakeHands makes the handshake of both ends.
+func (h *hall) shakeHands(near, far net.Conn) (viewer, reader *tls.Conn) {
+	h.t.Helper()
+	viewer, reader = tls.Client(near, h.trust), h.secure(far)
+	done := make(chan error, 1)
+	go func() { done <- reader.Handshake() }()
+	require.NoError(h.t, viewer.Handshake())
+	require.NoError(h.t, <-done)
+	return viewer, reader
+}
 
 // viewer is the other end of a stream.
 type viewer struct {
@@ -106,7 +158,14 @@ func (h *hall) watch(cursor fanout.Cursor, opening string) *viewer {
 	if opening != "" {
 		begin.Events = append(begin.Events, []byte(opening))
 	}
-	h.Serve(h.wrap(far), cursor, begin, func(reason fanout.Reason) {
+	far = h.wrap(far)
+	if h.secure != nil {
+		near, far = h.shakeHands(near, far)
+	}
+	if h.before != nil {
+		h.before(near, far)
+	}
+	h.Serve(far, cursor, begin, func(reason fanout.Reason) {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		h.ended[reason]++
@@ -201,14 +260,19 @@ func (h *hall) awaitComments(n uint64) {
 	assert.Equal(h.t, n, h.Stats().Comments)
 }
 
-// stall publishes until the viewer, who does not read, is behind or cut, and returns the number of the last frame.
+// stall publishes until the viewer, who does not read, stays behind or is cut, and returns the number of the last frame.
 func (h *hall) stall(topic *fanout.Topic) (n uint64) {
 	h.t.Helper()
-	for h.Stats().Waiting == 0 && h.Stats().Open > 0 {
+	// Its kernel has room after ours was full, now and then, which is found out after 200 ms.
+	for behind := 0; behind < 300 && h.Stats().Open > 0; time.Sleep(time.Millisecond) {
+		if h.Stats().Waiting > 0 {
+			behind++
+			continue
+		}
+		behind = 0
 		n++
 		require.Less(h.t, n, uint64(1000), "a viewer that reads nothing is behind by now")
 		topic.Publish(long(n))
-		time.Sleep(time.Millisecond)
 	}
 	return n
 }

@@ -1,7 +1,6 @@
 package fanout
 
 import (
-	"errors"
 	"net"
 	"slices"
 	"sync"
@@ -13,10 +12,17 @@ type socket interface {
 	// write gives p to the kernel, as much as it takes without waiting. After errWouldBlock the writer is signalled when it
 	// takes more; any other error is that the viewer has left.
 	write(p []byte) (int, error)
-	// watch has the writer signalled, with token, when the socket becomes writable and when the viewer leaves.
+	// flush gives the kernel what write has taken and the kernel has not. After write has returned errWouldBlock, the viewer has
+	// not all of what was taken until flush returns nil. Its errors are those of write.
+	flush() error
+	// receive takes in what the viewer has sent since, where that counts for the connection. An error is that the viewer has left.
+	receive() error
+	// watch has the writer signalled, with token, when the socket becomes writable, when there is something to receive, and when
+	// the viewer leaves.
 	watch(token uint64) error
-	// held is how many bytes the kernel has been given that the viewer's side has not taken; 0 where that is not known.
-	held() int
+	// held is how many bytes of what was written the viewer's side has not taken, 0 where that is not known; and taken how many it
+	// has, modulo 2^32 and from anywhere.
+	held() (held int, taken uint32)
 	// silence is how long ago the viewer's host has last answered; 0 where that is not known.
 	silence() time.Duration
 	// close ends the connection once the viewer has been sent what was written. abort drops that instead: a viewer that takes
@@ -24,7 +30,14 @@ type socket interface {
 	close(abort bool)
 }
 
-var errWouldBlock = errors.New("the socket takes no more for now")
+// errWouldBlock is what a system call would wait for. It is a [net.Error], so that crypto/tls takes it for one that passes.
+var errWouldBlock net.Error = wouldBlock{}
+
+type wouldBlock struct{}
+
+func (wouldBlock) Error() string   { return "the socket takes no more for now" }
+func (wouldBlock) Timeout() bool   { return true }
+func (wouldBlock) Temporary() bool { return true }
 
 // poller signals what becomes of the sockets of one writer.
 type poller interface {
@@ -50,6 +63,7 @@ type piecewise struct {
 	token  uint64
 	busy   bool
 	closed bool
+	given  uint32
 }
 
 func (p *piecewise) watch(token uint64) error {
@@ -78,6 +92,7 @@ func (p *piecewise) write(bytes []byte) (int, error) {
 	}
 	piece := slices.Clone(bytes[:min(len(bytes), pieceBytes)])
 	p.busy = true
+	p.given += uint32(len(piece)) //nolint:gosec // modulo 2^32
 	go p.push(piece)
 	return len(piece), nil
 }
@@ -95,7 +110,12 @@ func (p *piecewise) push(piece []byte) {
 	p.writer.signal(signal{token: token, left: err != nil})
 }
 
-func (p *piecewise) held() int { return 0 }
+func (p *piecewise) flush() error { return nil }
+
+func (p *piecewise) receive() error { return nil }
+
+// held counts what is given alone: that a piece follows another tells that the viewer takes something.
+func (p *piecewise) held() (int, uint32) { return 0, p.given }
 
 func (p *piecewise) silence() time.Duration { return 0 }
 
@@ -104,7 +124,7 @@ func (p *piecewise) close(abort bool) {
 	defer p.mu.Unlock()
 	p.closed = true
 	if abort || !p.busy {
-		_ = p.connection.Close()
+		go func() { _ = p.connection.Close() }() // with TLS it says goodbye, which may take a while
 		return
 	}
 	_ = p.connection.SetWriteDeadline(time.Now().Add(lastPiece))

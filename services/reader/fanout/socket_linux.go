@@ -1,6 +1,7 @@
 package fanout
 
 import (
+	"crypto/tls"
 	"errors"
 	"net"
 	"os"
@@ -9,21 +10,28 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/livecomments/livecomments/services/shared/secure"
 )
 
 // descriptor is the socket for what the kernel can poll. Its descriptor is taken out of Go's runtime, which would keep
 // some hundred bytes for it and its locks, so that a write is the system call and nothing else.
 type descriptor struct {
-	fd     int
+	fd     int32
+	given  uint32 // bytes that the kernel took, modulo 2^32
 	poller *epoll
 }
 
 func newSocket(connection net.Conn, w *writer) socket {
-	if fd, err := detach(connection); err == nil {
+	if fd, err := detach(secure.Below(connection)); err == nil {
 		// Heartbeats find out that a host is gone, and cost no more. The kernel's own probes would be a packet every 15 s for each of
 		// a million streams, and where it drops them under load, it ends streams that are well.
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 0) // of what is not TCP there are none
-		return &descriptor{fd: fd, poller: w.poller.(*epoll)}             //nolint:forcetypeassert // there is no other here
+		d := descriptor{fd: int32(fd), poller: w.poller.(*epoll)}         //nolint:forcetypeassert,gosec // there is no other here; a descriptor
+		if above, ok := connection.(*tls.Conn); ok {
+			return newSecured(above, d)
+		}
+		return &d
 	}
 	return &piecewise{connection: connection, writer: w}
 }
@@ -54,6 +62,7 @@ func (d *descriptor) write(p []byte) (int, error) {
 		n := int(r)
 		switch err {
 		case 0:
+			d.given += uint32(n) //nolint:gosec // modulo 2^32
 			return n, nil
 		case unix.EINTR:
 		case unix.EAGAIN:
@@ -64,20 +73,29 @@ func (d *descriptor) write(p []byte) (int, error) {
 	}
 }
 
-func (d *descriptor) watch(token uint64) error {
+// flush has nothing to do: what the kernel has not taken, write has not.
+func (d *descriptor) flush() error { return nil }
+
+// receive leaves what comes to the kernel: it counts for nothing.
+func (d *descriptor) receive() error { return nil }
+
+func (d *descriptor) watch(token uint64) error { return d.poll(token, unix.EPOLLOUT) }
+
+// poll has the writer signalled of these events, and when the viewer leaves.
+func (d *descriptor) poll(token uint64, events uint32) error {
 	// Edge-triggered, it is asked for once: the kernel tells of it when a socket that took no more takes more again.
-	event := unix.EpollEvent{Events: unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET, Fd: int32(token), Pad: int32(token >> 32)} //nolint:gosec // two halves
-	return unix.EpollCtl(d.poller.fd, unix.EPOLL_CTL_ADD, d.fd, &event)
+	event := unix.EpollEvent{Events: events | unix.EPOLLRDHUP | unix.EPOLLET, Fd: int32(token), Pad: int32(token >> 32)} //nolint:gosec // two halves
+	return unix.EpollCtl(d.poller.fd, unix.EPOLL_CTL_ADD, int(d.fd), &event)
 }
 
-func (d *descriptor) held() int {
-	bytes, _ := unix.IoctlGetInt(d.fd, unix.SIOCOUTQ) // of what is not TCP nothing is known to be held
-	return bytes
+func (d *descriptor) held() (held int, taken uint32) {
+	held, _ = unix.IoctlGetInt(int(d.fd), unix.SIOCOUTQ) // of what is not TCP nothing is known to be held
+	return held, d.given - uint32(held)                  //nolint:gosec // modulo 2^32
 }
 
 // silence is short where only the viewer's program does not read: its host answers when asked whether there is room again.
 func (d *descriptor) silence() time.Duration {
-	info, err := unix.GetsockoptTCPInfo(d.fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	info, err := unix.GetsockoptTCPInfo(int(d.fd), unix.IPPROTO_TCP, unix.TCP_INFO)
 	if err != nil {
 		return 0
 	}
@@ -86,9 +104,9 @@ func (d *descriptor) silence() time.Duration {
 
 func (d *descriptor) close(abort bool) {
 	if abort {
-		_ = unix.SetsockoptLinger(d.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+		_ = unix.SetsockoptLinger(int(d.fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 	}
-	_ = unix.Close(d.fd)
+	_ = unix.Close(int(d.fd))
 }
 
 // epoll is the poller for descriptors.
@@ -127,6 +145,7 @@ func (e *epoll) run(signals func(...signal)) {
 			batch = append(batch, signal{
 				token: uint64(uint32(event.Fd)) | uint64(uint32(event.Pad))<<32, //nolint:gosec // two halves
 				left:  event.Events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0,
+				sent:  event.Events&unix.EPOLLIN != 0,
 			})
 		}
 		signals(batch...)

@@ -24,10 +24,10 @@ type stream struct {
 	// rest goes before the frames after the cursor: what is for this viewer only, and what was not taken of a frame.
 	rest  []byte
 	wrote time.Duration // when the kernel last took something, by Engine.now
-	// given is the bytes that the kernel took, and taken those that the viewer's side had taken of them when last looked at,
-	// both modulo 2^32; since is when taken was first seen to be that, and look when to look next, 0 when all is taken.
-	given, taken uint32
-	since, look  time.Duration
+	// taken is the bytes that the viewer's side had taken when last looked at, modulo 2^32; since is when it was first seen to be
+	// that, and look when to look next, 0 when all is taken.
+	taken       uint32
+	since, look time.Duration
 
 	token uint64
 	part  *part
@@ -64,6 +64,9 @@ type batch struct {
 
 // visit writes all that there is for s, or as much as its socket takes.
 func (w *writer) visit(s *stream) {
+	if s.waiting && !w.flush(s) {
+		return
+	}
 	for !s.closed {
 		bytes := w.load(s)
 		if len(bytes) == 0 {
@@ -87,6 +90,15 @@ func (w *writer) visit(s *stream) {
 			return
 		}
 	}
+}
+
+// flush reports whether the kernel has all that the socket of s has taken.
+func (w *writer) flush(s *stream) bool {
+	err := s.socket.flush()
+	if err != nil && !errors.Is(err, errWouldBlock) {
+		w.end(s, Left)
+	}
+	return err == nil
 }
 
 // wait leaves s alone until its socket is writable.
@@ -160,7 +172,6 @@ func (b *batch) collect(rest []byte, frames []Frame, chunked bool) {
 // advance moves s past the n bytes that were taken of its batch.
 func (w *writer) advance(s *stream, n int) {
 	s.wrote = w.now
-	s.given += uint32(n) //nolint:gosec // modulo 2^32
 	w.scheduleInspection(s)
 	own := min(n, len(s.rest))
 	if s.rest, n = s.rest[own:], n-own; len(s.rest) == 0 {

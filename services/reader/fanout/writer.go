@@ -46,10 +46,10 @@ type todo struct {
 	moves   []*move
 }
 
-// signal is what became of a stream's connection: it is writable again, or the viewer has left.
+// signal is what became of a stream's connection: it is writable again, the viewer has sent something, or it has left.
 type signal struct {
-	token uint64
-	left  bool
+	token      uint64
+	sent, left bool
 }
 
 // part is the streams of one topic that belong to one writer.
@@ -271,7 +271,7 @@ func (w *writer) handleSignals() {
 		s := w.streams[signal.token]
 		switch {
 		case s == nil:
-		case signal.left:
+		case signal.left || signal.sent && s.socket.receive() != nil:
 			w.end(s, Left)
 		case s.waiting:
 			w.visit(s)
