@@ -25,6 +25,7 @@ import (
 	"github.com/livecomments/livecomments/services/shared/fleet"
 	"github.com/livecomments/livecomments/services/shared/placement"
 	"github.com/livecomments/livecomments/services/shared/reports"
+	"github.com/livecomments/livecomments/services/shared/secure"
 	"github.com/livecomments/livecomments/services/shared/server"
 	"github.com/livecomments/livecomments/services/shared/telemetry"
 )
@@ -38,6 +39,7 @@ type Config struct {
 	StreamLifetime time.Duration  `env:"STREAM_LIFETIME" default:"30m" validate:"min=0" help:"A stream is ended after 80 to 100 % of this, so that viewers spread over new readers; they resume without loss. 0 for no limit."`
 	Retry          time.Duration  `env:"RETRY" default:"1s" validate:"min=1ms" help:"How long viewers are told to wait before they connect again, each 50 to 150 % of it."`
 	DrainPeriod    time.Duration  `env:"DRAIN_PERIOD" default:"10s" validate:"min=0" help:"At a stop the streams end spread over this time. It must be shorter than STOP_TIMEOUT."`
+	TLS            secure.Config  `embed:""`
 	Router         router.Config  `embed:""`
 	Feed           feed.Config    `embed:""`
 	Server         server.Config  `embed:""`
@@ -80,9 +82,17 @@ func Run(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	address, err := fleet.Address(cfg.Router.AdvertiseURL, cfg.listener())
+	address, err := fleet.Address(cfg.Router.AdvertiseURL, cfg.listener(), cfg.TLS.On())
 	if err != nil {
 		return err
+	}
+	if cfg.TLS.On() {
+		certificate, err := secure.Load(cfg.TLS, srv.Log)
+		if err != nil {
+			return err
+		}
+		certificate.Register(srv.Registry, "livecomments_reader_")
+		srv.Secure(certificate)
 	}
 	cfg.fitDescriptors(descriptor.Limit(), srv.Log)
 	redis, err := broker.Open(cfg.Redis, srv.Log)

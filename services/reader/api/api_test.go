@@ -46,6 +46,9 @@ func start(t *testing.T, server *brokertest.Redis, change func(*api.Config)) *re
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = poster.Close() })
 	service := servertest.Start(t, &cfg.Server, "reader-1", func(ctx context.Context) error { return api.Run(ctx, cfg) })
+	if cfg.TLS.On() {
+		service.URL = "https://" + cfg.Server.Listener.Addr().String()
+	}
 	return &reader{service.AwaitReady(t), t, poster, server}
 }
 

@@ -36,7 +36,11 @@ func unready(t *testing.T, server *brokertest.Redis, name, routing string, chang
 		cfg.Router.Routing = routing
 		change(cfg)
 	})
-	return servertest.Start(t, &cfg.Server, name, func(ctx context.Context) error { return api.Run(ctx, cfg) })
+	service := servertest.Start(t, &cfg.Server, name, func(ctx context.Context) error { return api.Run(ctx, cfg) })
+	if cfg.TLS.On() {
+		service.URL = "https://" + cfg.Server.Listener.Addr().String()
+	}
+	return service
 }
 
 // fleet starts readers reader-1, reader-2, ... and returns them when all know each other.

@@ -11,10 +11,13 @@ import (
 )
 
 // Address is the base URL at which viewers reach this reader: what ADVERTISE_URL says, or where it says nothing, that of the
-// listener. The error names the setting.
-func Address(advertised string, listener net.Addr) (string, error) {
+// listener, which may be secured by TLS. The error names the setting.
+func Address(advertised string, listener net.Addr, secured bool) (string, error) {
+	if advertised == "" && secured {
+		return "https://" + ofListener(listener), nil
+	}
 	if advertised == "" {
-		return ofListener(listener), nil
+		return "http://" + ofListener(listener), nil
 	}
 	refuse := func(why string) (string, error) {
 		return "", config.Errorf("ADVERTISE_URL=%s must be the http:// or https:// URL at which viewers reach this reader: %s", advertised, why)
@@ -27,6 +30,8 @@ func Address(advertised string, listener net.Addr) (string, error) {
 		return "", config.Errorf("ADVERTISE_URL must have no user and no password")
 	case u.Scheme != "http" && u.Scheme != "https":
 		return refuse("it must begin with http:// or https://")
+	case u.Scheme == "http" && secured:
+		return refuse("with TLS_CERT_FILE it must begin with https://")
 	case u.Hostname() == "" || strings.ContainsAny(advertised, " $") || strings.HasSuffix(u.Host, ":"):
 		return refuse("it has no host")
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.HasSuffix(advertised, "#"):
@@ -43,17 +48,17 @@ func Address(advertised string, listener net.Addr) (string, error) {
 	return strings.TrimRight(u.String(), "/"), nil
 }
 
-// ofListener is the URL of a listener. One that listens on all addresses is reached at the first that is not of this machine
+// ofListener is host and port of a listener. One that listens on all addresses is reached at the first that is not of this machine
 // alone, as that of a pod is, or where there is none, at localhost.
 func ofListener(listener net.Addr) string {
 	host, port, err := net.SplitHostPort(listener.String())
 	if err != nil {
-		return "http://" + listener.String()
+		return listener.String()
 	}
 	if address, err := netip.ParseAddr(host); err == nil && address.IsUnspecified() {
 		host = ownAddress()
 	}
-	return "http://" + net.JoinHostPort(host, port)
+	return net.JoinHostPort(host, port)
 }
 
 func ownAddress() string {
