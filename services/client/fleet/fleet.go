@@ -4,6 +4,7 @@ package fleet
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,6 +24,7 @@ import (
 	"github.com/livecomments/livecomments/services/shared/config"
 	"github.com/livecomments/livecomments/services/shared/popularity"
 	"github.com/livecomments/livecomments/services/shared/reports"
+	"github.com/livecomments/livecomments/services/shared/secure"
 	"github.com/livecomments/livecomments/services/shared/server"
 	"github.com/livecomments/livecomments/services/shared/task"
 )
@@ -33,6 +35,7 @@ type Config struct {
 	Port              int            `env:"PORT" default:"6100" validate:"min=1,max=65535" help:"Port of the probes and metrics."`
 	CommentAPIURL     string         `name:"comment-api-url" env:"COMMENT_API_URL" default:"http://localhost:3000" validate:"http_url" help:"The Comment API."`
 	ReaderAPIURLs     []string       `name:"reader-api-urls" env:"READER_API_URLS" default:"http://localhost:4000" validate:"min=1,dive,http_url" help:"The readers, separated by commas; each viewer picks one at random."`
+	ReaderCAFile      string         `env:"READER_CA_FILE" help:"PEM file of the authority that has issued the readers' certificates, where the system does not know it."`
 	Viewers           int            `env:"VIEWERS" default:"3" validate:"min=1" help:"Simulated viewers."`
 	Videos            int            `env:"VIDEOS" default:"2" validate:"min=1" help:"Videos that they watch; at most as many as viewers."`
 	VideoPrefix       string         `env:"VIDEO_PREFIX" default:"video" validate:"min=1,max=100" help:"Their ids are this and a number."`
@@ -88,11 +91,15 @@ func Run(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return config.Errorf("VIEWERS=%d, VIDEOS=%d: %s", cfg.Viewers, cfg.Videos, err)
 	}
+	trust, err := secure.Trust("READER_CA_FILE", cfg.ReaderCAFile)
+	if err != nil {
+		return err
+	}
 	srv, err := server.New("client", cfg.Port, cfg.Server)
 	if err != nil {
 		return err
 	}
-	f := newFleet(cfg, srv, popularity.Assign(audiences, rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))))
+	f := newFleet(cfg, srv, trust, popularity.Assign(audiences, rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))))
 	defer f.http.CloseIdleConnections()
 	srv.Registry.MustRegister(newMetrics(f))
 	srv.Engine.PUT("/comments-per-minute", f.putPace)
@@ -135,9 +142,9 @@ func (f *fleet) run(ctx context.Context) {
 		zap.Any("verification", total.Verification), zap.Any("latencyMillis", total.LatencyMillis))
 }
 
-func newFleet(cfg Config, srv *server.Server, videos []int) *fleet {
+func newFleet(cfg Config, srv *server.Server, trust *tls.Config, videos []int) *fleet {
 	f := &fleet{cfg: cfg, log: srv.Log, name: srv.Instance, pace: newPace(cfg.CommentsPerMinute), ledger: ledger.New(), http: &http.Client{Transport: &http.Transport{
-		DisableCompression: true, MaxIdleConnsPerHost: postsAtOnce, ResponseHeaderTimeout: 30 * time.Second,
+		DisableCompression: true, MaxIdleConnsPerHost: postsAtOnce, ResponseHeaderTimeout: 30 * time.Second, TLSClientConfig: trust,
 	}}}
 	for i, video := range videos {
 		m := &member{name: viewerName(srv.Instance, i+1)}
