@@ -22,7 +22,7 @@ import (
 
 // Command is `lab bench`.
 type Command struct {
-	Only    []string `placeholder:"SCENE" help:"Scenes to run, separated by commas: hot, flood, idle, channels, check, resubscribe, stalled, storm, fleet. All by default."`
+	Only    []string `placeholder:"SCENE" help:"Scenes to run, separated by commas: hot, tls, flood, idle, channels, check, resubscribe, stalled, storm, fleet. All by default."`
 	Seconds int      `default:"30" help:"Length of each measurement under load."`
 	Reader  string   `placeholder:"FILE" help:"The reader to measure. By default the one beside the lab."`
 	JSON    bool     `name:"json" help:"Print JSON instead of tables."`
@@ -60,6 +60,7 @@ type scene struct {
 
 var scenes = []scene{
 	{"hot", hot},
+	{"tls", secured},
 	{"flood", flood},
 	{"idle", idle},
 	{"channels", channels},

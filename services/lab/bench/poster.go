@@ -34,16 +34,17 @@ type poster struct {
 	posted map[string]uint64 // by video, the number of its newest comment
 }
 
-// workload is what a poster posts to hotVideo, or the floor sends to its viewers.
+// workload is what a poster posts to a video, or the floor sends to its viewers.
 type workload struct {
+	video    string
 	comments int
 	every    time.Duration
 	length   int // of a comment's text, in characters
 }
 
-// perSecond is a workload of so many comments a second.
+// perSecond is a workload of hotVideo, of so many comments a second.
 func perSecond(rate, seconds, length int) workload {
-	return workload{rate * seconds, time.Second / time.Duration(rate), length}
+	return workload{hotVideo, rate * seconds, time.Second / time.Duration(rate), length}
 }
 
 func newPoster(redisAddress string) (*poster, error) {
@@ -59,14 +60,14 @@ func (p *poster) postOne(ctx context.Context, video string, length int) error {
 	return err
 }
 
-// post posts a workload to hotVideo, evenly in time.
+// post posts a workload, evenly in time.
 func (p *poster) post(ctx context.Context, w workload) error {
 	for next := time.Now(); w.comments > 0; w.comments-- {
 		if err := pause(ctx, time.Until(next)); err != nil {
 			return err
 		}
 		next = next.Add(w.every)
-		if err := p.postOne(ctx, hotVideo, w.length); err != nil {
+		if err := p.postOne(ctx, w.video, w.length); err != nil {
 			return err
 		}
 	}

@@ -3,10 +3,12 @@ package bench
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -16,6 +18,7 @@ import (
 	"github.com/livecomments/livecomments/services/lab/process"
 	"github.com/livecomments/livecomments/services/shared/broker"
 	"github.com/livecomments/livecomments/services/shared/port"
+	"github.com/livecomments/livecomments/services/shared/secure/authority"
 )
 
 func openBroker(address string) (*broker.Broker, error) {
@@ -32,9 +35,34 @@ func (b *bench) startReader(ctx context.Context, redisAddress string, settings .
 		return nil, err
 	}
 	defer reserved.Release()
-	return process.Serve(ctx, reserved, b.Reader, append([]string{
+	return process.Serve(ctx, reserved, b.Reader, b.settings(redisAddress, settings)...)
+}
+
+// startSecured is startReader for one that speaks TLS. It has a certificate of its own, below dir.
+func (b *bench) startSecured(ctx context.Context, dir, redisAddress string) (*process.Process, *tls.Config, error) {
+	issuer, err := authority.New()
+	if err != nil {
+		return nil, nil, err
+	}
+	certFile, keyFile := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
+	if err := issuer.IssueFiles(certFile, keyFile); err != nil {
+		return nil, nil, err
+	}
+	reserved, err := port.Reserve()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer reserved.Release()
+	trust := &tls.Config{RootCAs: issuer.Pool(), ServerName: "localhost"}
+	settings := b.settings(redisAddress, []string{"TLS_CERT_FILE=" + certFile, "TLS_KEY_FILE=" + keyFile})
+	p, err := process.ServeTLS(ctx, trust, reserved, b.Reader, settings...)
+	return p, trust, err
+}
+
+func (b *bench) settings(redisAddress string, more []string) []string {
+	return append([]string{
 		"REDIS_URL=redis://" + redisAddress, "STATISTICS_API_URL=", "LOG_LEVEL=error", fmt.Sprint("MAX_CONNECTIONS=", maxConnections),
-	}, settings...)...)
+	}, more...)
 }
 
 // floorProcess is this program, started again as the floor.

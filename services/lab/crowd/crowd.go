@@ -38,7 +38,7 @@ type Figures struct {
 	// Redirects counts the answers 307 that were followed, and Loops those to a viewer that had followed one in the same connect
 	// already: it has failed. Returned counts the streams of viewers that had one before.
 	Redirects, Loops, Returned int
-	// Arrived counts comments, Reads the system calls that brought any.
+	// Arrived counts comments, Reads the system calls that brought any, or over TLS the records.
 	Arrived, Reads uint64
 	// Missing, Duplicates and Misordered count comments, Gaps the announcements of a loss.
 	Missing, Duplicates, Misordered, Gaps uint64

@@ -3,6 +3,7 @@ package crowd
 import (
 	"container/heap"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -34,8 +35,10 @@ type Crowd struct {
 	poll    int
 	stop    chan struct{}
 	stopped sync.WaitGroup
+	shaking sync.WaitGroup // hands, for TLS
 
 	mu       sync.Mutex
+	trust    *tls.Config // nil for plain HTTP
 	doors    []*unix.SockaddrInet4
 	members  []*member
 	waiting  []*member // to connect for the first time
@@ -51,6 +54,7 @@ type member struct {
 	Viewer
 	stream
 	fd, index int32
+	line      *line // nil for plain HTTP
 }
 
 // New makes a crowd without viewers, who will each connect to any of the doors: addresses of readers, IPv4 and port. Close ends
@@ -94,6 +98,13 @@ func parseAddress(text string) (*unix.SockaddrInet4, error) {
 		return nil, fmt.Errorf("the reader's address must be of the form 127.0.0.1:4000, not %q", text)
 	}
 	return &unix.SockaddrInet4{Port: int(at.Port()), Addr: at.Addr().As4()}, nil
+}
+
+// SpeakTLS has all who connect from now on speak TLS with readers that they trust so.
+func (c *Crowd) SpeakTLS(trust *tls.Config) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.trust = trust
 }
 
 // Connect adds viewers, and has at most atOnce of all connect at a time. It does not wait for them. It returns the first error
@@ -144,6 +155,7 @@ func (c *Crowd) Reset() Figures {
 func (c *Crowd) Close() {
 	close(c.stop)
 	c.stopped.Wait()
+	c.shaking.Wait()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, m := range c.members {
@@ -156,7 +168,7 @@ func (c *Crowd) Close() {
 
 func (c *Crowd) close(m *member) {
 	_ = unix.Close(int(m.fd))
-	m.fd, m.phase, m.partial = -1, over, nil
+	m.fd, m.line, m.phase, m.partial = -1, nil, over, nil
 }
 
 // connectWaiting opens connections until as many are under way as may be. Those come first that have been here before: they must
@@ -301,11 +313,19 @@ func (c *Crowd) run() {
 // handle reads from a member's socket, or sends its request, after epoll reported the socket.
 func (c *Crowd) handle(m *member) {
 	before := m.phase
-	if m.phase == connecting {
+	switch {
+	case m.phase == connecting && c.trust != nil && m.line == nil:
+		c.shakeHands(m)
+	case m.phase == connecting:
 		c.request(m)
-	} else {
+	default:
 		c.read(m)
 	}
+	c.settle(m, before)
+}
+
+// settle does what follows from what a member has come to.
+func (c *Crowd) settle(m *member, before phase) {
 	if m.phase == sentOn {
 		c.follow(m)
 	}
@@ -331,7 +351,7 @@ func (c *Crowd) request(m *member) {
 		get = fmt.Appendf(get, "Last-Event-ID: %s\r\n", m.position)
 	}
 	get = append(get, "\r\n"...)
-	if n, err := unix.Write(int(m.fd), get); err != nil || n < len(get) || c.await(m, unix.EPOLL_CTL_MOD, unix.EPOLLIN) != nil {
+	if n, err := m.write(get); err != nil || n < len(get) || c.await(m, unix.EPOLL_CTL_MOD, unix.EPOLLIN) != nil {
 		c.lose(m, false)
 		return
 	}
@@ -366,15 +386,22 @@ func parseLocation(location string) (address *unix.SockaddrInet4, path string, e
 	return address, to.RequestURI(), err
 }
 
+// read takes what has come for a member. A read of TLS is a record, of which more may have come than epoll tells of.
 func (c *Crowd) read(m *member) {
+	for c.readOnce(m) && m.line != nil && m.phase != sentOn && m.phase != over {
+	}
+}
+
+// readOnce reports whether something had come.
+func (c *Crowd) readOnce(m *member) bool {
 	kept := copy(c.buffer, m.partial)
-	n, err := unix.Read(int(m.fd), c.buffer[kept:])
+	n, err := m.read(c.buffer[kept:])
 	switch {
 	case err == unix.EAGAIN || err == unix.EINTR:
-		return
+		return false
 	case err != nil || n == 0:
 		c.lose(m, err == nil && !m.chunked)
-		return
+		return false
 	}
 	arrived := c.figures.Arrived
 	c.figures.arrival(&m.stream, c.buffer[:kept+n], kept, time.Now())
@@ -384,6 +411,7 @@ func (c *Crowd) read(m *member) {
 	if m.phase == over {
 		c.close(m)
 	}
+	return true
 }
 
 // lose closes a connection that the reader has ended. clean says that its body may end like this.

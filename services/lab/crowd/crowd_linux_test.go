@@ -81,3 +81,22 @@ func TestACrowdWatchesOverRealConnections(t *testing.T) {
 		})
 	}
 }
+
+func TestACrowdWatchesOverTLS(t *testing.T) {
+	const viewers = 50
+	leave := make(chan struct{})
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { chunked(w, leave) }))
+	defer server.Close()
+	c, err := crowd.New(server.Listener.Addr().String())
+	require.NoError(t, err)
+	defer c.Close()
+	trust := server.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
+	trust.ServerName = "example.com"
+	c.SpeakTLS(trust)
+	require.NoError(t, c.Connect(10, make([]crowd.Viewer, viewers)...))
+	f := await(t, c, func(f crowd.Figures) bool { return f.Arrived == 2*viewers })
+	assert.Zero(t, f.Wrong())
+	close(leave)
+	f = await(t, c, func(f crowd.Figures) bool { return f.Connected == 0 })
+	assert.Zero(t, f.Unclean)
+}

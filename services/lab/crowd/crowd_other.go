@@ -4,6 +4,7 @@ package crowd
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 )
 
@@ -17,6 +18,9 @@ func New(...string) (*Crowd, error) {
 
 // SetDoors does nothing.
 func (*Crowd) SetDoors(...string) error { return nil }
+
+// SpeakTLS does nothing.
+func (*Crowd) SpeakTLS(*tls.Config) {}
 
 // Connect adds nobody.
 func (*Crowd) Connect(int, ...Viewer) error { return nil }

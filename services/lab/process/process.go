@@ -3,6 +3,7 @@ package process
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net/http"
 	"os"
@@ -25,6 +26,7 @@ type Process struct {
 	// Address is the host:port at which it answers HTTP, empty for one that does not.
 	Address string
 
+	trust   *tls.Config // of one that answers https; nil for http
 	command *exec.Cmd
 	ended   chan struct{}
 	status  error // of Wait, once ended is closed
@@ -50,12 +52,22 @@ const readyLimit = 10 * time.Second
 // Serve starts a service with settings besides our own environment, and returns when it is ready. It gets the reserved port,
 // and holds it by itself once it is ready.
 func Serve(ctx context.Context, at *port.Reservation, binary string, settings ...string) (*Process, error) {
+	return serve(ctx, nil, at, binary, settings...)
+}
+
+// ServeTLS is Serve for a service that the settings have speak https, and that is trusted so.
+func ServeTLS(ctx context.Context, trust *tls.Config, at *port.Reservation, binary string, settings ...string) (*Process, error) {
+	return serve(ctx, trust, at, binary, settings...)
+}
+
+func serve(ctx context.Context, trust *tls.Config, at *port.Reservation, binary string, settings ...string) (*Process, error) {
 	command := exec.Command(binary)
 	command.Env = append(os.Environ(), append([]string{fmt.Sprint("PORT=", at.Number)}, settings...)...)
 	p, err := Start(at.Address(), command)
 	if err != nil {
 		return nil, err
 	}
+	p.trust = trust
 	if err := p.awaitReady(ctx); err != nil {
 		p.Kill()
 		return nil, fmt.Errorf("%s is not ready: %w", filepath.Base(binary), err)
@@ -143,11 +155,15 @@ func (p *Process) Metrics(ctx context.Context) (map[string]float64, error) {
 }
 
 func (p *Process) get(ctx context.Context, path string) (*http.Response, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.Address+path, nil)
+	scheme, client := "http://", http.DefaultClient
+	if p.trust != nil {
+		scheme, client = "https://", &http.Client{Transport: &http.Transport{TLSClientConfig: p.trust, DisableKeepAlives: true}}
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+p.Address+path, nil)
 	if err != nil {
 		return nil, err
 	}
-	return http.DefaultClient.Do(request)
+	return client.Do(request)
 }
 
 func (p *Process) answers(ctx context.Context, path string) bool {
