@@ -283,7 +283,6 @@ func TestEverySettingInThePodsIsOneThatTheServiceHas(t *testing.T) {
 			if name == "reader" {
 				known = append(known, "POD_IP", "HOST_IP", "NODE_NAME") // of which ADVERTISE_URL is made
 			}
-			known = append(known, "TLS_CERT_FILE", "TLS_KEY_FILE", "READER_CA_FILE") // to be settings soon
 			if given[name] == nil {
 				given[name] = map[string]bool{}
 			}
