@@ -317,7 +317,7 @@ func (s *system) awaitGone(t *testing.T, pods []corev1.Pod) {
 // onlyTheGatewayIsOpen checks what strangers reach: the gateway's paths, and nothing behind it.
 func onlyTheGatewayIsOpen(t *testing.T, s *system) {
 	for path, want := range map[string]int{
-		"/statistics": http.StatusOK, "/connect": http.StatusBadRequest, "/comment": http.StatusNotFound,
+		"/statistics": http.StatusOK, "/connect": http.StatusBadRequest, "/comment": http.StatusMethodNotAllowed,
 		"/place?userid=me&videoid=v": http.StatusNotFound, "/fleet": http.StatusNotFound, "/metrics": http.StatusNotFound, "/livez": http.StatusNotFound,
 	} {
 		status, body, err := request(http.MethodGet, s.reader+path, "")
