@@ -37,7 +37,7 @@ func (s *system) watchFromHere(t *testing.T, name string, settings map[string]st
 	require.NoError(t, port.Close())
 	_, number, err := net.SplitHostPort(port.Addr().String())
 	require.NoError(t, err)
-	client := exec.Command(filepath.Join(root, "bin/images/client"), "--viewers=60", "--videos=12", "--comments-per-minute=20", "--video-prefix="+name+"-", "--settle-timeout=15s") //nolint:gosec // our own binary
+	client := exec.Command(filepath.Join(root, "bin/images/client"), "--viewers=60", "--videos=12", "--comments-per-minute=20", "--video-prefix="+name+"-", "--settle-timeout=15s")
 	client.Env = append(os.Environ(), "PORT="+number, "STATISTICS_API_URL=", "INSTANCE_ID="+name)
 	for setting, value := range settings {
 		client.Env = append(client.Env, setting+"="+value)

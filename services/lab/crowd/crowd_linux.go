@@ -397,7 +397,7 @@ func (c *Crowd) readOnce(m *member) bool {
 	kept := copy(c.buffer, m.partial)
 	n, err := m.read(c.buffer[kept:])
 	switch {
-	case err == unix.EAGAIN || err == unix.EINTR:
+	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
 		return false
 	case err != nil || n == 0:
 		c.lose(m, err == nil && !m.chunked)

@@ -31,13 +31,13 @@ type socket interface {
 }
 
 // errWouldBlock is what a system call would wait for. It is a [net.Error], so that crypto/tls takes it for one that passes.
-var errWouldBlock net.Error = wouldBlock{}
+var errWouldBlock net.Error = wouldBlockError{}
 
-type wouldBlock struct{}
+type wouldBlockError struct{}
 
-func (wouldBlock) Error() string   { return "the socket takes no more for now" }
-func (wouldBlock) Timeout() bool   { return true }
-func (wouldBlock) Temporary() bool { return true }
+func (wouldBlockError) Error() string   { return "the socket takes no more for now" }
+func (wouldBlockError) Timeout() bool   { return true }
+func (wouldBlockError) Temporary() bool { return true }
 
 // poller signals what becomes of the sockets of one writer.
 type poller interface {
