@@ -253,6 +253,13 @@ func long(n uint64) fanout.Frame {
 	return fanout.NewFrame(id(n), fmt.Appendf(nil, "%d %s\n", n, bytes.Repeat([]byte("x"), 10_000)))
 }
 
+func longs(from, to uint64) (frames []fanout.Frame) {
+	for n := from; n <= to; n++ {
+		frames = append(frames, long(n))
+	}
+	return frames
+}
+
 // awaitComments returns when the engine has counted n comments, which it does a moment after viewers have got them.
 func (h *hall) awaitComments(n uint64) {
 	h.t.Helper()
@@ -260,32 +267,36 @@ func (h *hall) awaitComments(n uint64) {
 	assert.Equal(h.t, n, h.Stats().Comments)
 }
 
-// stall publishes until the viewer, who does not read, stays behind or is cut, and returns the number of the last frame.
+// stall publishes until the viewer, who does not read, is behind or cut, and returns the number of the last frame. What comes
+// before has been taken, as far as the topic could let go of it.
 func (h *hall) stall(topic *fanout.Topic) (n uint64) {
 	h.t.Helper()
-	// Its kernel has room after ours was full, now and then, which is found out after 200 ms.
-	for behind := 0; behind < 300 && h.Stats().Open > 0; time.Sleep(time.Millisecond) {
-		if h.Stats().Waiting > 0 {
-			behind++
-			continue
-		}
-		behind = 0
+	behind := func() bool { return h.Stats().Waiting > 0 || h.Stats().Open == 0 }
+	for !behind() {
 		n++
 		require.Less(h.t, n, uint64(1000), "a viewer that reads nothing is behind by now")
 		topic.Publish(long(n))
+		require.Eventually(h.t, func() bool { return behind() || h.Stats().Comments == n }, 10*time.Second, 100*time.Microsecond)
 	}
 	return n
 }
+
+// deepTopic is a topic that keeps all that flood publishes.
+func deepTopic() *fanout.Topic {
+	return fanout.NewTopic("v", fanout.Limits{Frames: 1000, Age: time.Minute}, id(0), nil, false)
+}
+
+// flood publishes 1 MB, at once: a viewer who does not read stays behind, whatever room its kernel finds.
+func flood(topic *fanout.Topic) { topic.Publish(longs(1, 100)...) }
 
 func TestAViewerBehindByMoreThanTheRingIsMovedToTheNewestWithAGap(t *testing.T) {
 	each(t, defaults, func(h *hall) {
 		topic := newTopic(0)
 		slow := h.watch(topic.Newest(), "")
 		last := h.stall(topic)
-		for range 20 {
-			last++
-			topic.Publish(long(last))
-		}
+		// At once, so that it is behind by more than the ring even if its kernel has found room again.
+		topic.Publish(longs(last+1, last+20)...)
+		last += 20
 		n := uint64(1)
 		for ; ; n++ {
 			line := slow.line()
@@ -308,9 +319,9 @@ func TestAViewerBehindByMoreThanTheRingIsMovedToTheNewestWithAGap(t *testing.T) 
 
 func TestAViewerThatTakesNothingIsCutAndCostsTheOthersNothing(t *testing.T) {
 	each(t, func(o *fanout.Options) { o.WriteTimeout = 100 * time.Millisecond }, func(h *hall) {
-		topic := newTopic(0)
+		topic := deepTopic()
 		stalled := h.watch(topic.Newest(), "")
-		h.stall(topic)
+		flood(topic)
 		other := h.watch(topic.Newest(), "")
 		topic.Publish(frames(2000, 2001)...)
 		other.expect(2000, 2001)
@@ -338,9 +349,10 @@ func TestAViewerThatLeftIsNoticedWithoutAWrite(t *testing.T) {
 
 func TestAViewerThatLeftIsNoticedWhileItIsBehind(t *testing.T) {
 	each(t, defaults, func(h *hall) {
-		topic := newTopic(0)
+		topic := deepTopic()
 		v := h.watch(topic.Newest(), "")
-		h.stall(topic)
+		flood(topic)
+		require.Eventually(h.t, func() bool { return h.Stats().Waiting == 1 }, 10*time.Second, time.Millisecond)
 		require.NoError(h.t, v.Close())
 		h.awaitEnded(fanout.Left, 1)
 	})
