@@ -9,10 +9,9 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -30,47 +29,24 @@ import (
 	"github.com/livecomments/livecomments/services/shared/server/servertest"
 )
 
-// mount is a folder with a certificate and its key, as Kubernetes mounts a Secret: the files are links below a link that is
-// swapped.
+// mount is the mounted Secret of a reader.
 type mount struct {
+	*authority.Mount
 	t      *testing.T
 	issuer *authority.Authority
-	dir    string
-	puts   int
 }
 
 func newMount(t *testing.T) *mount {
 	t.Helper()
 	issuer, err := authority.New()
 	require.NoError(t, err)
-	m := &mount{t: t, issuer: issuer, dir: t.TempDir()}
-	m.issue(time.Now().Add(time.Hour))
-	require.NoError(t, os.Symlink("..data/tls.crt", m.config().CertFile))
-	require.NoError(t, os.Symlink("..data/tls.key", m.config().KeyFile))
-	return m
+	files, err := authority.NewMount(issuer, t.TempDir())
+	require.NoError(t, err)
+	return &mount{files, t, issuer}
 }
 
 func (m *mount) config() secure.Config {
-	return secure.Config{CertFile: filepath.Join(m.dir, "tls.crt"), KeyFile: filepath.Join(m.dir, "tls.key")}
-}
-
-// issue puts a new certificate in place of what is there.
-func (m *mount) issue(expires time.Time) {
-	m.t.Helper()
-	certificate, key, err := m.issuer.Issue(expires)
-	require.NoError(m.t, err)
-	m.put(certificate, key)
-}
-
-func (m *mount) put(certificate, key []byte) {
-	m.t.Helper()
-	m.puts++
-	name := fmt.Sprint("..", m.puts)
-	require.NoError(m.t, os.Mkdir(filepath.Join(m.dir, name), 0o700))
-	require.NoError(m.t, os.WriteFile(filepath.Join(m.dir, name, "tls.crt"), certificate, 0o600))
-	require.NoError(m.t, os.WriteFile(filepath.Join(m.dir, name, "tls.key"), key, 0o600))
-	require.NoError(m.t, os.Symlink(name, filepath.Join(m.dir, "..data_tmp")))
-	require.NoError(m.t, os.Rename(filepath.Join(m.dir, "..data_tmp"), filepath.Join(m.dir, "..data")))
+	return secure.Config{CertFile: m.CertFile, KeyFile: m.KeyFile}
 }
 
 // trust is a viewer's side of TLS that knows the issuer.
@@ -160,20 +136,20 @@ func TestACertificateIsReplacedWhileStreamsRun(t *testing.T) {
 	stream, _ := r.watch("v", "")
 	first := m.shown(r)
 	expires := time.Now().Add(100 * time.Hour).Truncate(time.Second)
-	m.issue(expires)
+	require.NoError(t, m.Issue(expires))
 	require.Eventually(t, func() bool { return !m.shown(r).Equal(first) }, 10*time.Second, 50*time.Millisecond)
 	second := m.shown(r)
 	assert.True(t, second.NotAfter.Equal(expires))
-	assert.Contains(t, servertest.Do(t, "GET", r.URL+"/metrics", "").Body, fmt.Sprintf("\nlivecomments_reader_certificate_expires_timestamp_seconds %.9e\n", float64(expires.Unix())))
+	r.AwaitMetric(t, "livecomments_reader_certificate_expires_timestamp_seconds "+strconv.FormatFloat(float64(expires.Unix()), 'g', -1, 64))
 	expect(t, stream, r.post("v", "after the first change"))
 
-	m.put([]byte("no certificate"), []byte("no key"))
+	require.NoError(t, m.Put([]byte("no certificate"), []byte("no key")))
 	r.AwaitMetric(t, "livecomments_reader_certificate_stale 1")
 	assert.True(t, m.shown(r).Equal(second), "what was good stays")
 	assert.Equal(t, 1, logs.FilterMessage("the new certificate cannot be used; the one before stays").Len())
 	expect(t, stream, r.post("v", "after the second change"))
 
-	m.issue(expires)
+	require.NoError(t, m.Issue(expires))
 	r.AwaitMetric(t, "livecomments_reader_certificate_stale 0")
 	assert.False(t, m.shown(r).Equal(second))
 	assert.Equal(t, 1, logs.FilterMessage("the new certificate cannot be used; the one before stays").Len(), "it is said once")
@@ -238,6 +214,22 @@ func TestAStalledViewerOverTLSCostsTheOthersNothing(t *testing.T) {
 	}, 60*time.Second, time.Millisecond)
 	r.AwaitMetric(t, "livecomments_reader_connections 1")
 	r.expectNothingElse("v", other)
+}
+
+func TestHandshakesThatAreNotFinishedTakeNoViewersPlace(t *testing.T) {
+	m := newMount(t)
+	r := startSecured(t, m, func(cfg *api.Config) { cfg.MaxConnections = 1 })
+	for range 20 {
+		connection, err := net.Dial("tcp", host(r))
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = connection.Close() })
+		_, err = io.WriteString(connection, "\x16\x03\x01") // as a handshake begins
+		require.NoError(t, err)
+	}
+	viewer, _ := r.watch("v", "")
+	expect(t, viewer, r.post("v", "hello"))
+	assert.Equal(t, http.StatusServiceUnavailable, servertest.Do(t, "GET", r.URL+"/connect?userid=me&videoid=v", "").Status, "it is the only place")
+	r.AwaitMetric(t, "livecomments_reader_connections 1")
 }
 
 func TestReadersThatSpeakTLSSendViewersToEachOther(t *testing.T) {

@@ -5,8 +5,10 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/base64"
 	"encoding/pem"
 	"math/big"
 	"net"
@@ -63,7 +65,13 @@ func (a *Authority) Pool() *x509.CertPool {
 // PEM is the authority's certificate.
 func (a *Authority) PEM() []byte { return block("CERTIFICATE", a.certificate.Raw) }
 
-// Issue makes a certificate for 127.0.0.1 and localhost, and its key, in PEM.
+// Fingerprint is the SHA-256 of the authority's public key in base64, by which a browser can be told to trust it.
+func (a *Authority) Fingerprint() string {
+	digest := sha256.Sum256(a.certificate.RawSubjectPublicKeyInfo)
+	return base64.StdEncoding.EncodeToString(digest[:])
+}
+
+// Issue makes a certificate for 127.0.0.1 and localhost, followed by that of the authority, and its key, in PEM.
 func (a *Authority) Issue(expires time.Time) (certificate, key []byte, err error) {
 	encoded, private, err := a.sign(&x509.Certificate{
 		NotAfter: expires, DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
@@ -73,7 +81,7 @@ func (a *Authority) Issue(expires time.Time) (certificate, key []byte, err error
 		return nil, nil, err
 	}
 	encodedKey, err := x509.MarshalPKCS8PrivateKey(private)
-	return block("CERTIFICATE", encoded), block("PRIVATE KEY", encodedKey), err
+	return append(block("CERTIFICATE", encoded), a.PEM()...), block("PRIVATE KEY", encodedKey), err
 }
 
 // IssueFiles writes a certificate that holds for a day, and its key, to files.
