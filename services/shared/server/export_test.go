@@ -8,3 +8,10 @@ func SetBodyTimeout(timeout time.Duration) (restore func()) {
 	bodyTimeout = timeout
 	return func() { bodyTimeout = before }
 }
+
+// SetHeaderTimeout changes how long clients may take to send a request's header, and returns how to change it back.
+func SetHeaderTimeout(timeout time.Duration) (restore func()) {
+	before := headerTimeout
+	headerTimeout = timeout
+	return func() { headerTimeout = before }
+}

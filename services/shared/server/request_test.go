@@ -22,7 +22,8 @@ const requestCount = "livecomments_http_request_duration_seconds_count"
 // dial sends the beginning of a request, as it is written here.
 func dial(t *testing.T, s *servertest.Service, text string) *net.TCPConn {
 	t.Helper()
-	connection, err := net.Dial("tcp", strings.TrimPrefix(s.URL, "http://"))
+	_, address, _ := strings.Cut(s.URL, "://")
+	connection, err := net.Dial("tcp", address)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = connection.Close() })
 	_, err = io.WriteString(connection, text)

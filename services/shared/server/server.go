@@ -188,6 +188,10 @@ func (s *Server) Run(ctx context.Context, tasks ...func(context.Context)) error 
 	return err
 }
 
+// headerTimeout is how long a client may take to send the header of a request, and before that for a handshake of TLS. Tests
+// shorten it.
+var headerTimeout = 10 * time.Second
+
 func (s *Server) serve(ctx context.Context) error {
 	engines, err := s.listen()
 	if err != nil {
@@ -196,7 +200,7 @@ func (s *Server) serve(ctx context.Context) error {
 	web := &http.Server{
 		Handler:           http.HandlerFunc(byListener),
 		BaseContext:       contexts(engines),
-		ReadHeaderTimeout: 10 * time.Second,
+		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       s.cfg.IdleTimeout,
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          s.errorLog(),
