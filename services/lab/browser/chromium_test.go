@@ -19,7 +19,7 @@ import (
 const needChromium = "LIVECOMMENTS_NEED_CHROMIUM"
 
 // startChromium starts a headless browser for the length of the test.
-func startChromium(t *testing.T) context.Context {
+func startChromium(t *testing.T, settings ...chromedp.ExecAllocatorOption) context.Context {
 	t.Helper()
 	binary := lookChromium()
 	if binary == "" {
@@ -28,7 +28,7 @@ func startChromium(t *testing.T) context.Context {
 	}
 	// Its sandbox cannot be had by root, who runs the tests in containers.
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(binary), chromedp.NoSandbox)
-	ctx, stop := chromedp.NewContext(context.Background(), chromedp.WithAllocatorOptions(options...))
+	ctx, stop := chromedp.NewContext(context.Background(), chromedp.WithAllocatorOptions(append(options, settings...)...))
 	t.Cleanup(func() {
 		assert.NoError(t, chromedp.Cancel(ctx))
 		stop()

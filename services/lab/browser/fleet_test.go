@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -65,6 +66,9 @@ func newReader(t *testing.T, name string, settings []string) *reader {
 	t.Cleanup(reserved.Release)
 	r := &reader{t: t, name: name}
 	r.URL = "http://" + reserved.Address()
+	if slices.ContainsFunc(settings, func(setting string) bool { return strings.HasPrefix(setting, "TLS_CERT_FILE=") }) {
+		r.URL = "https://" + reserved.Address()
+	}
 	r.environment = append(os.Environ(), asReader+"=true", fmt.Sprint("PORT=", reserved.Number), "ADVERTISE_URL="+r.URL, "INSTANCE_ID="+name,
 		"STATISTICS_API_URL=", "LOG_LEVEL=error", "RETRY=200ms", "DRAIN_PERIOD=200ms", "MOVE_RATE=1")
 	r.environment = append(r.environment, settings...)
@@ -95,10 +99,16 @@ func (r *reader) end(with syscall.Signal) string {
 // awaitViewers returns when the reader has n viewers.
 func (r *reader) awaitViewers(n int) {
 	r.t.Helper()
-	figure := fmt.Sprintf("\nlivecomments_reader_connections %d\n", n)
+	r.await("livecomments_reader_connections", n)
+}
+
+// await returns when a figure of the reader has a value.
+func (r *reader) await(figure string, value any) {
+	r.t.Helper()
+	line := fmt.Sprintf("\n%s %v\n", figure, value)
 	require.Eventually(r.t, func() bool {
-		return strings.Contains(servertest.Do(r.t, http.MethodGet, r.URL+"/metrics", "").Body, figure)
-	}, time.Minute, 50*time.Millisecond, "%s does not have %d viewers", r.name, n)
+		return strings.Contains(servertest.Do(r.t, http.MethodGet, r.URL+"/metrics", "").Body, line)
+	}, time.Minute, 50*time.Millisecond, "%s does not say %s", r.name, line)
 }
 
 // redirect is where the reader sends a viewer with such a header.

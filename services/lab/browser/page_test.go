@@ -1,6 +1,7 @@
 package browser_test
 
 import (
+	"crypto/tls"
 	"fmt"
 	"html"
 	"io"
@@ -54,8 +55,24 @@ type site struct {
 
 func newSite(t *testing.T) *site {
 	t.Helper()
+	s := makeSite(t)
+	s.Start()
+	return s
+}
+
+// newSecureSite is newSite with https.
+func newSecureSite(t *testing.T, certificate tls.Certificate) *site {
+	t.Helper()
+	s := makeSite(t)
+	s.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
+	s.StartTLS()
+	return s
+}
+
+func makeSite(t *testing.T) *site {
+	t.Helper()
 	mux := http.NewServeMux()
-	s := &site{Server: httptest.NewServer(mux), mux: mux}
+	s := &site{Server: httptest.NewUnstartedServer(mux), mux: mux}
 	t.Cleanup(s.Close)
 	return s
 }
