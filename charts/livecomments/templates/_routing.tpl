@@ -85,6 +85,16 @@
     items: [{key: {{ .Values.reader.tls.caSecretKey }}, path: ca.crt}]
 {{- end }}
 
+{{/* A length of time such as 1m30s, in seconds. */}}
+{{- define "livecomments.seconds" -}}
+{{- $sum := 0.0 }}
+{{- range regexFindAll "[0-9.]+(ms|s|m|h)" . -1 }}
+{{- $unit := regexFind "[a-z]+$" . }}
+{{- $sum = addf $sum (mulf (float64 (trimSuffix $unit .)) (get (dict "ms" 0.001 "s" 1.0 "m" 60.0 "h" 3600.0) $unit)) }}
+{{- end }}
+{{- $sum }}
+{{- end }}
+
 {{/* What a schema cannot say of the routing. */}}
 {{- define "livecomments.validate.routing" -}}
 {{- $mode := .Values.routing.mode }}
@@ -105,6 +115,11 @@
 {{- $readers := int (ternary .autoscaling.maxReplicas .replicas .autoscaling.enabled) }}
 {{- if gt $readers (int $.Values.gateway.readers) }}
 {{- fail (printf "gateway.readers=%d must not be less than %s=%d: it would not know the others" (int $.Values.gateway.readers) $setting $readers) }}
+{{- end }}
+{{- end }}
+{{- if eq $mode "gateway" }}
+{{- if le (float64 (include "livecomments.seconds" $.Values.gateway.timeout)) (float64 (include "livecomments.seconds" .heartbeat)) }}
+{{- fail (printf "gateway.timeout=%s must be longer than reader.heartbeat=%s: the gateway would cut every quiet stream" $.Values.gateway.timeout .heartbeat) }}
 {{- end }}
 {{- end }}
 {{- if eq $mode "redirect" }}

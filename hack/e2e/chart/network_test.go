@@ -200,7 +200,7 @@ func TestBehindTheGatewayIsOnlyTheGateway(t *testing.T) {
 	assert.True(t, n.leaves(t, "reader", "reader", intstr.FromInt32(4000)))
 	assert.True(t, n.enters(t, "reader", "reader", intstr.FromInt32(4000)))
 
-	private := networkOf(t, render(t, "client: {enabled: true}"))
+	private := networkOf(t, render(t, "{client: {enabled: true}, gateway: {statistics: false}}"))
 	assert.False(t, private.leaves(t, "gateway", "statistics", intstr.FromInt32(5000)))
 	assert.False(t, private.enters(t, "gateway", "statistics", intstr.FromInt32(5000)))
 }

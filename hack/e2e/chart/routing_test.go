@@ -146,7 +146,8 @@ func TestAGatewayThatStopsLetsItsStreamsGoOn(t *testing.T) {
 	assert.Equal(t, "haproxy", pod.Containers[0].Command[0])
 	settings := one[corev1.ConfigMap](t, rendered, "ConfigMap", "livecomments-gateway").Data["haproxy.cfg"]
 	assert.Regexp(t, `(?m)^\s*hard-stop-after\s+300s?$`, settings)
-	assert.Regexp(t, `(?m)^\s*maxconn\s+20000$`, settings)
+	assert.Regexp(t, `(?m)^\s*maxconn\s+8000$`, settings, "viewers")
+	assert.Regexp(t, `(?m)^\s*maxconn\s+9300$`, settings, "room for probes when it is full")
 }
 
 func TestTheGatewayListensWhereItIsAsked(t *testing.T) {

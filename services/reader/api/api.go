@@ -278,11 +278,14 @@ func (a *api) refuse(c *gin.Context, err error) {
 	}
 	a.metrics.refused.WithLabelValues(r.reason).Inc()
 	// Those who are turned away together must not come back together.
-	c.Header("Retry-After", strconv.Itoa(1+rand.IntN(5)))
+	c.Header("Retry-After", retryAfter())
 	// A viewer that is turned away must not hold a descriptor that another needs.
 	c.Header("Connection", "close")
 	server.Fail(c, http.StatusServiceUnavailable, "%s", r.says)
 }
+
+// retryAfter is after how many seconds a viewer may come back.
+func retryAfter() string { return strconv.Itoa(1 + rand.IntN(5)) }
 
 // validate checks what a viewer asks for and finds out where it wants to start. The header comes before the query: a
 // browser repeats the query of its first request when it connects again.

@@ -88,7 +88,9 @@ func (a *api) locate(c *gin.Context) {
 	}
 	verdict, found := a.router.Locate(c.Request.Context(), router.Viewer{User: viewer.UserID, Video: viewer.VideoID, Resumes: position.After != nil})
 	if !found {
-		a.refuse(c, errFull)
+		// It is counted where the viewer comes, and here more than once: the gateway asks others too.
+		c.Header("Retry-After", retryAfter())
+		server.Fail(c, http.StatusServiceUnavailable, "no reader has room for the viewer")
 		return
 	}
 	c.Header("Cache-Control", "no-store")

@@ -35,7 +35,7 @@ type metrics struct {
 func newMetrics(r *Router) *metrics {
 	arrivals := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "livecomments_reader_arrivals_total",
-		Help: "Viewers that were placed on this reader, by how they came: here (they belong here and asked here first), placed (another reader has sent them), kept (they belong to a reader that does not answer), stray (they were sent to another reader, whose ADVERTISE_URL leads here), unplaced (the gateway found no reader that says where they belong).",
+		Help: "Viewers that were placed on this reader, by how they came: here (they belong here and asked here first), placed (another reader has sent them), kept (they belong to a reader that does not answer), stray (they were sent to another reader, whose ADVERTISE_URL leads here, or which did not take them from the gateway), unplaced (the gateway found no reader that says where they belong).",
 	}, []string{"how"})
 	redirects := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "livecomments_reader_redirects_total",

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 
@@ -51,7 +50,7 @@ func TestAClientThatDoesNotFinishItsHandshakeIsCut(t *testing.T) {
 		connection := dial(t, s, sent)
 		require.NoError(t, connection.SetReadDeadline(time.Now().Add(10*time.Second)), name)
 		_, err := io.Copy(io.Discard, connection)
-		assert.NoError(t, err, name)
+		require.NoError(t, err, name)
 	}
 	require.NoError(t, s.Stop(), "before the timeout is changed back")
 }
