@@ -151,7 +151,7 @@ kind-down: $(BIN)/kind ## Delete that cluster, and all that is in it.
 .PHONY: e2e
 e2e: ## Test end to end on a kind cluster of its own: E2E_KEEP=true keeps it, E2E_CLUSTER names another.
 	hack/images
-	cd hack/e2e && KIND_NODE_IMAGE=$(KIND_NODE_IMAGE) E2E_OFFLINE=$(OFFLINE) go test -tags=e2e,nomsgpack -count=1 -timeout 30m -v .
+	cd hack/e2e && KIND_NODE_IMAGE=$(KIND_NODE_IMAGE) E2E_OFFLINE=$(OFFLINE) go test -tags=e2e,nomsgpack -count=1 -timeout 60m -v .
 
 .PHONY: tools
 tools: $(addprefix $(BIN)/,golangci-lint helm helm-docs kind) ## Build the tools of hack/tools into bin/.

@@ -95,7 +95,7 @@ func (r *row) String() string {
 // measure reads the figures of a fleet under load, over so long.
 func (s *system) measure(t *testing.T, readers int) row {
 	t.Helper()
-	const length = 60 * time.Second // the nodes count processor time every 10 to 15 s
+	const length = 40 * time.Second // the nodes count processor time every 10 to 15 s
 	s.awaitSettled(t, readers)
 	time.Sleep(3 * time.Second) // LINGER of videos that have left
 	before, cpuBefore := s.counts(t), s.cpu(t)
