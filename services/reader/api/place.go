@@ -55,7 +55,11 @@ func (c *Config) linger() time.Duration { return c.Retry*3/2 + time.Second }
 
 // route sends a viewer on that belongs to another reader, and reports whether it has. Else the verdict says what it is here.
 func (a *api) route(c *gin.Context, viewer request, resumes bool) (verdict router.Verdict, sentOn bool) {
-	if a.router == nil || a.router.View() == nil {
+	if a.router == nil {
+		return verdict, false
+	}
+	if a.router.View() == nil {
+		a.router.Spend(a.router.MarkOf(c.Request))
 		return verdict, false
 	}
 	verdict = a.router.Place(c.Request.Context(), router.Viewer{

@@ -342,6 +342,14 @@ func (r *Router) takeMark(text string) (how arrival, good bool) {
 	return placed, true
 }
 
+// Spend uses a mark up with which a viewer came before the fleet was known here. Else the viewer could come back with it, and be
+// taken by a reader that drains.
+func (r *Router) Spend(text string) {
+	if m, err := parseMark(text); err == nil {
+		r.marks.use(m.nonce)
+	}
+}
+
 // VouchForOrigin is the origin of the page of a viewer that another reader of the fleet has sent here, after that reader has let
 // it in; empty where no reader has. credentials are those that come with the request; a preflight comes without.
 func (r *Router) VouchForOrigin(mark, credentials string, preflight bool) string {

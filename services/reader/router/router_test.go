@@ -437,3 +437,16 @@ func planOf(t *testing.T, routing string, members ...fleet.Member) *plan {
 	view.Own = slices.IndexFunc(members, func(m fleet.Member) bool { return m.Instance == "a" })
 	return newPlan(Config{Routing: routing, LoadBound: 0.25}, view, nil)
 }
+
+func TestAMarkIsSpentAlsoAtAReaderThatDoesNotKnowTheFleetYet(t *testing.T) {
+	w := newWorld(t, "hash", 2, 1)
+	r := w.readers[0].router
+	mark := func() string { return newMark(r.fleet.Now(), Viewer{}, w.readers[0].name).sign("secret") }
+	fresh, spent := mark(), mark()
+	r.Spend(spent)
+	r.Spend("no mark")
+	_, good := r.takeMark(fresh)
+	assert.True(t, good)
+	_, good = r.takeMark(spent)
+	assert.False(t, good, "its viewer would be taken a second time")
+}
