@@ -201,11 +201,11 @@ func scaled(t *testing.T, s *system) {
 		assert.Greater(t, after.copies, 1.3*before.copies, "twice the readers take in far more in all, instead of the same")
 	} else {
 		assert.Less(t, after.share, 0.62*before.share, "twice the readers each take in about half")
-		// Small videos stay whole. The celebrity's 90 of 300 viewers are on two of three readers at the most, and on three of six: its
-		// share of the comments comes as often.
+		// Small videos stay whole. The celebrity's 90 of 300 viewers are on one of three readers, and on two of six, which may have
+		// 75 viewers each: its share of the comments comes as often.
 		const fanComments, noise = float64(fans) / sceneViewers, 0.05
 		assert.LessOrEqual(t, before.copies, 1+fanComments+noise)
-		assert.LessOrEqual(t, after.copies, 1+2*fanComments+noise)
+		assert.LessOrEqual(t, after.copies, 1+fanComments+noise)
 		for _, r := range []row{before, after} {
 			assert.LessOrEqual(t, r.busiest, 1.5)
 		}

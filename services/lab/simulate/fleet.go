@@ -70,8 +70,9 @@ func newFleet(a *audience, name placement.Name, options placement.Options, names
 		return nil, err
 	}
 	f := &fleet{Strategy: strategy, names: names, candidates: make([]placement.Candidates, len(a.videos))}
+	weights := placement.WeightsFor(strategy, a.audiences(), a.Viewers)
 	for video, id := range a.videos {
-		f.candidates[video] = strategy.Candidates(id)
+		f.candidates[video] = weights.Order(strategy.Candidates(id), a.sizes[video])
 	}
 	return f, nil
 }

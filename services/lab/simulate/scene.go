@@ -2,6 +2,7 @@ package simulate
 
 import (
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"slices"
 
@@ -30,6 +31,17 @@ type audience struct {
 	videos       []placement.Video
 	// arrivals has the index of each viewer's video.
 	arrivals []int32
+}
+
+// audiences yields the viewers of each video.
+func (a *audience) audiences() iter.Seq2[placement.Video, int] {
+	return func(yield func(placement.Video, int) bool) {
+		for video, viewers := range a.sizes {
+			if !yield(a.videos[video], viewers) {
+				return
+			}
+		}
+	}
 }
 
 func newAudience(scene Scene, distribution popularity.Distribution) (*audience, error) {

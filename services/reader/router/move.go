@@ -22,6 +22,8 @@ const (
 	// slack is the part of the mean by which a load must be beyond a bound before a stream is moved for it. Without it streams
 	// would go to and fro as the mean breathes.
 	slack = 0.03
+	// lean is by how much the weight of a reader must change before small videos are moved for it, because audiences breathe.
+	lean = 0.05
 	// mostLarge is how many audiences are announced.
 	mostLarge = 8
 )
@@ -194,6 +196,7 @@ func (p *plan) waiting() (streams int) {
 
 // inTurn yields the audiences in the order in which their streams are to go, with their candidates.
 func (p *plan) inTurn(ascending []audience) iter.Seq2[audience, placement.Candidates] {
+	weights := p.weights.Leaning(p.own, lean)
 	return func(yield func(audience, placement.Candidates) bool) {
 		type atHome struct {
 			audience
@@ -201,7 +204,7 @@ func (p *plan) inTurn(ascending []audience) iter.Seq2[audience, placement.Candid
 		}
 		var own []atHome
 		for _, a := range ascending {
-			if candidates := p.strategy.Candidates(a.video); candidates.First == p.own {
+			if candidates := p.candidates(a.video, weights); candidates.First == p.own {
 				own = append(own, atHome{a, candidates})
 			} else if !yield(a, candidates) {
 				return

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -34,14 +35,16 @@ type plan struct {
 	floor   int // of the total that is reckoned with
 	// growth is about how many viewers have come to the fleet in the time that announcements are old.
 	growth int
-	// others is the large audiences that other readers have announced.
-	others map[placement.Video]int
+	// large is the large audiences that all readers have announced, and others those of other readers.
+	large, others map[placement.Video]int
+	// weights are those of the readers for small videos, beside the large ones.
+	weights *placement.Weights
 	// announced is what others know of our viewers, and tolerance by how much that may be wrong.
 	announced, tolerance int
 }
 
 func newPlan(cfg Config, view *fleet.View, last *plan) *plan {
-	p := &plan{view: view, bound: cfg.LoadBound, own: placement.Nowhere, since: view.Read, others: map[placement.Video]int{}}
+	p := &plan{view: view, bound: cfg.LoadBound, own: placement.Nowhere, since: view.Read, large: map[placement.Video]int{}, others: map[placement.Video]int{}}
 	self := view.Members[view.Own]
 	p.announced = self.Viewers
 	for i, m := range view.Members {
@@ -49,8 +52,9 @@ func newPlan(cfg Config, view *fleet.View, last *plan) *plan {
 			continue
 		}
 		p.total += m.Viewers
-		if i != view.Own {
-			for _, large := range m.Large {
+		for _, large := range m.Large {
+			p.large[large.Video] += large.Viewers
+			if i != view.Own {
 				p.others[large.Video] += large.Viewers
 			}
 		}
@@ -74,18 +78,23 @@ func newPlan(cfg Config, view *fleet.View, last *plan) *plan {
 	}
 	if last != nil && slices.EqualFunc(p.members, last.members, func(a, b fleet.Member) bool { return a.Instance == b.Instance }) {
 		p.strategy, p.since = last.strategy, last.since
-		return p
+	} else {
+		p.strategy = newStrategy(cfg, p.members)
 	}
-	names := make([]string, len(p.members))
-	for i, m := range p.members {
+	p.weights = placement.WeightsFor(p.strategy, maps.All(p.large), max(p.total, p.floor))
+	return p
+}
+
+func newStrategy(cfg Config, members []fleet.Member) placement.Strategy {
+	names := make([]string, len(members))
+	for i, m := range members {
 		names[i] = m.Instance
 	}
 	strategy, err := placement.New(placement.Name(cfg.Routing), placement.Options{VirtualNodes: virtualNodes, Epsilon: cfg.LoadBound}, names)
 	if err != nil {
 		panic(err) // only for options out of bounds, and the members of a view have different names
 	}
-	p.strategy = strategy
-	return p
+	return strategy
 }
 
 // sentBefore is what counts the viewers that were sent to a reader; a new one where it is new.
@@ -129,6 +138,11 @@ func (p *plan) closeFull(loads placement.Loads, reader placement.Reader) {
 	if loads.Viewers[reader] >= p.members[reader].Capacity {
 		loads.Viewers[reader] = closed
 	}
+}
+
+// candidates are the readers in the order in which viewers of a video try them, by weights: those of the plan, or leaning ones.
+func (p *plan) candidates(video placement.Video, weights *placement.Weights) placement.Candidates {
+	return weights.Order(p.strategy.Candidates(video), p.large[video])
 }
 
 // audience is about how many viewers a video has in the whole fleet.

@@ -239,7 +239,7 @@ type choice struct {
 // choose chooses a reader by the plan, and passes over those that do not answer.
 func (r *Router) choose(ctx context.Context, v Viewer) choice {
 	p := r.plan.Load()
-	candidates := p.strategy.Candidates(placement.VideoOf(v.Video))
+	candidates := p.candidates(placement.VideoOf(v.Video), p.weights)
 	loads := p.loads(r.streams.Count())
 	loads.Audience = p.audience(candidates.Video, r.streams.Audience(v.Video))
 	if !p.isLarge(loads.Audience) {

@@ -3,6 +3,7 @@ package router
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -202,6 +203,25 @@ func (w *world) figures() (busiest, copies float64, misplaced int) {
 	return float64(most) * float64(readers) / float64(total), float64(subscriptions) / float64(len(videos)), misplaced
 }
 
+// readersOf is how many readers have viewers of a video, and present how many there are.
+func (w *world) readersOf(video string) (n int) {
+	for _, r := range w.readers {
+		if !r.gone && r.viewers[video] > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+func (w *world) present() (n int) {
+	for _, r := range w.readers {
+		if !r.gone {
+			n++
+		}
+	}
+	return n
+}
+
 // settle lets time pass until no stream belongs elsewhere, and then checks that it stays so.
 func (w *world) settle(most int) (seconds int) {
 	calm := 0
@@ -248,6 +268,9 @@ func TestAFleetSettlesAndKeepsItsBoundWhateverBecomesOfIt(t *testing.T) {
 					t.Logf("%s: settled in %d s, busiest %.2f, copies %.2f", what, seconds, busiest, copies)
 					assert.LessOrEqual(t, busiest, 1.3, what)
 					assert.LessOrEqual(t, copies, 1.3, what)
+					if on, mean := w.readersOf(fmt.Sprint("celebrity", seed)), 1000.0/float64(w.present()); celebrity > 0 {
+						assert.LessOrEqual(t, float64(on), math.Ceil(float64(celebrity)/(1.18*mean)), "%s: small videos make way for a celebrity", what)
+					}
 				}
 				check("3 readers")
 				for range 3 {
