@@ -12,7 +12,7 @@
     registry: { width: 8.5, point: 'rect', radius: 7.5, about: 'A table: the first viewer of a video assigns it to a reader, and the others follow.' },
     hash: { width: 6, point: 'rectRot', radius: 6.5, about: 'Rendezvous hashing: the reader with the highest hash of its name and the video.' },
     ring: { width: 4, point: 'triangle', radius: 5, about: 'Consistent hashing: the reader whose point on the ring follows the video’s hash.' },
-    bounded: { width: 2, point: 'circle', radius: 2.5, about: `Consistent hashing with bounded loads: as ring, but a reader with ${multiple(bound)} the mean of viewers is full, and the next one on the ring takes the viewer.` },
+    bounded: { width: 2, point: 'circle', radius: 2.5, about: `Consistent hashing with bounded loads: as ring, but a reader with ${multiple(bound)} the mean of viewers is full, and the next one on the ring takes the viewer. Small videos make way for a celebrity.` },
   };
   const popularities = {
     uniform: 'all videos have the same number of viewers, within one.',
