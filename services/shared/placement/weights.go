@@ -17,14 +17,22 @@ import (
 //
 // The nil Weights are 1 for all.
 type Weights struct {
-	readers []weighted
+	seeds  []uint64
+	crowds []float64 // by reader, the viewers of celebrities that it is to have
+	// shares are the parts of the crowds by celebrity, for a celebrity does not make way for itself.
+	shares map[share]float64
+	// level is the load of a reader when all are even.
+	level float64
 	// celebrity is the audience from which a video is a celebrity in part. With twice as many it is one entirely.
 	celebrity float64
+	// lean is what is added to the weight of leanTo, and taken from those of the others that are beside celebrities.
+	lean   float64
+	leanTo Reader
 }
 
-type weighted struct {
-	seeded
-	weight float64
+type share struct {
+	video  Video
+	reader Reader
 }
 
 // WeightsFor returns the weights for a fleet with so many viewers, under the audiences in the whole fleet; those that are not
@@ -34,16 +42,16 @@ func WeightsFor(strategy Strategy, audiences iter.Seq2[Video, int], total int) *
 	if !ok || b.readers == 0 {
 		return nil
 	}
-	w := &Weights{celebrity: b.epsilon * b.mean(total)}
-	crowds, all := b.crowds(w.celebrities(audiences), total)
+	w := &Weights{seeds: b.seeds, crowds: make([]float64, b.readers), shares: map[share]float64{}, celebrity: b.epsilon * b.mean(total), leanTo: Nowhere}
+	all := 0.0
+	for _, one := range w.celebrities(audiences) {
+		all += w.add(one, b.Candidates(one.video), b.room(total, true))
+	}
 	if all == 0 {
 		return nil
 	}
 	// The small videos rise on the celebrities' viewers like water over uneven ground, to a level of even loads.
-	level := waterLevel(crowds, max(1, float64(total)-all))
-	for reader, crowd := range crowds {
-		w.readers = append(w.readers, weighted{seeded{Reader(reader), b.seeds[reader]}, max(0, 1-crowd/level)})
-	}
+	w.level = waterLevel(w.crowds, max(1, float64(total)-all))
 	return w
 }
 
@@ -69,23 +77,17 @@ func (w *Weights) celebrities(audiences iter.Seq2[Video, int]) []crowd {
 // decides at once about many videos.
 func (w *Weights) part(audience int) float64 { return max(0, min(1, float64(audience)/w.celebrity-1)) }
 
-// crowds is by reader how many viewers of celebrities it has when each celebrity fills its candidates in their order, and how
-// many they are together.
-func (b *bounded) crowds(celebrities []crowd, total int) (crowds []float64, all float64) {
-	crowds = make([]float64, b.readers)
-	room := b.room(total, true)
-	for _, celebrity := range celebrities {
-		left := celebrity.viewers
-		for reader := range b.Candidates(celebrity.video).All() {
-			taken := max(0, min(left, room-crowds[reader]))
-			crowds[reader] += taken
-			all += taken
-			if left -= taken; left <= 0 {
-				break
-			}
+// add has a celebrity fill its candidates, each up to room, in their order, and returns how many viewers found one.
+func (w *Weights) add(celebrity crowd, candidates Candidates, room float64) (all float64) {
+	for reader := range candidates.All() {
+		taken := max(0, min(celebrity.viewers-all, room-w.crowds[reader]))
+		w.crowds[reader] += taken
+		w.shares[share{celebrity.video, reader}] = taken
+		if all += taken; all >= celebrity.viewers {
+			break
 		}
 	}
-	return crowds, all
+	return all
 }
 
 // waterLevel is how high so much water stands over a ground of these heights.
@@ -133,9 +135,21 @@ func (w *Weights) Order(c Candidates, audience int) Candidates {
 
 // takes reports whether a reader takes a video that is a celebrity in that part.
 func (w *Weights) takes(reader Reader, video Video, part float64) bool {
-	of := w.readers[reader]
-	passes := (1 - of.weight) * (1 - part)
-	return passes == 0 || float64(of.seeded.weight(video)>>11)/(1<<53) >= passes
+	crowd := w.crowds[reader]
+	if part > 0 {
+		crowd -= w.shares[share{video, reader}]
+	}
+	if crowd <= 0 {
+		return true
+	}
+	weight := 1 - crowd/w.level
+	if reader == w.leanTo {
+		weight += w.lean
+	} else {
+		weight -= w.lean
+	}
+	passes := (1 - max(0, min(1, weight))) * (1 - part)
+	return float64(seeded{reader, w.seeds[reader]}.weight(video)>>11)/(1<<53) >= passes
 }
 
 // Leaning returns weights by which a reader keeps a little more, and the others that are beside celebrities take a little less.
@@ -144,14 +158,7 @@ func (w *Weights) Leaning(to Reader, by float64) *Weights {
 	if w == nil {
 		return nil
 	}
-	leaning := &Weights{slices.Clone(w.readers), w.celebrity}
-	for i := range leaning.readers {
-		switch reader := &leaning.readers[i]; {
-		case Reader(i) == to:
-			reader.weight = min(1, reader.weight+by)
-		case reader.weight < 1:
-			reader.weight = max(0, reader.weight-by)
-		}
-	}
-	return leaning
+	leaning := *w
+	leaning.leanTo, leaning.lean = to, by
+	return &leaning
 }

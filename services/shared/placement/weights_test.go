@@ -131,6 +131,20 @@ func TestWhoMakesWayStillHasEveryReaderAsACandidate(t *testing.T) {
 	assert.Greater(t, made, 50)
 }
 
+func TestACelebrityDoesNotMakeWayForItself(t *testing.T) {
+	random := rand.New(rand.NewPCG(9, 10))
+	for range 300 {
+		readers := names(3 + random.IntN(10))
+		for i := range readers {
+			readers[i] = fmt.Sprintf("livecomments-reader-%d", random.Uint32())
+		}
+		s := strategy(t, placement.Bounded, readers)
+		celebrity := placement.VideoOf("celebrity")
+		audiences := audiences(200+random.IntN(2000), 1400)
+		assert.Equal(t, order(s, readers, celebrity), named(weightsFor(s, audiences).Order(s.Candidates(celebrity), audiences[celebrity]).All(), readers))
+	}
+}
+
 func TestEveryProcessMakesTheSameWay(t *testing.T) {
 	listed, other := names(14), slices.Clone(names(14))
 	slices.Reverse(other)
