@@ -81,7 +81,6 @@ func images(t *testing.T, file string) map[string]string {
 
 // figures are what the tests read of /statistics.
 type figures struct {
-	CommentAPI struct{ TotalComments uint64 }
 	ReaderAPIs struct {
 		TotalReaders           int
 		TotalActiveConnections int
@@ -91,8 +90,8 @@ type figures struct {
 			ActiveConnections int
 			SubscriptionShare float64
 
-			MessagesReceived, MessagesSent, Unplaced uint64
-			Misplaced, FleetReaders                  int
+			MessagesSent, Unplaced  uint64
+			Misplaced, FleetReaders int
 		}
 	}
 	Rates struct{ CopiesPerComment, CommentsPerSecond, DeliveriesPerSecond float64 }
