@@ -37,7 +37,7 @@ func (s *Server) allowOrigins() (gin.HandlerFunc, error) {
 		}
 	}
 	allowed.AllowMethods = []string{http.MethodGet, http.MethodPost}
-	allowed.AllowHeaders = []string{"Content-Type", "Last-Event-ID", "Cache-Control"}
+	allowed.AllowHeaders = []string{"Content-Type", "Last-Event-ID", "Cache-Control", "Idempotency-Key"}
 	allowed.ExposeHeaders = []string{"Retry-After"}
 	if cfg.CORSCredentials {
 		if slices.Contains(origins, "*") {

@@ -115,10 +115,11 @@ func TestProbesMayAskForTheHeadOnly(t *testing.T) {
 func TestPagesOfAllowedOriginsMayCall(t *testing.T) {
 	s := start(t, func(*settings) {})
 	answer := servertest.Do(t, "OPTIONS", s.URL+"/echo", "", "Origin", "https://video.example", "Access-Control-Request-Method", "POST",
-		"Access-Control-Request-Headers", "content-type,last-event-id")
+		"Access-Control-Request-Headers", "content-type,last-event-id,idempotency-key")
 	assert.Equal(t, 204, answer.Status)
 	assert.Equal(t, "*", answer.Header.Get("Access-Control-Allow-Origin"))
 	assert.Contains(t, answer.Header.Get("Access-Control-Allow-Headers"), "Last-Event-Id")
+	assert.Contains(t, answer.Header.Get("Access-Control-Allow-Headers"), "Idempotency-Key")
 
 	restricted := start(t, func(cfg *settings) { cfg.Server.CORSOrigins = []string{"https://video.example"} })
 	assert.Equal(t, 200, servertest.Do(t, "POST", restricted.URL+"/echo", "{}", "Origin", "https://video.example").Status)
