@@ -45,6 +45,20 @@ test: prepare ## Test everything with the race detector, against the embedded Re
 	  echo "Chromium is not in the PATH: what a browser does is not tested; hack/prepare chromium installs it"
 	go test -race -timeout 10m $(TESTED)
 
+CLIENT := services/statistics/pages/client
+
+.PHONY: client
+client: $(CLIENT)/node_modules ## Check the JavaScript client: its types, its size, what the package has, and what it does with a server that fails.
+	cd $(CLIENT) && npm run --silent types && npm test --silent
+
+.PHONY: client-build
+client-build: $(CLIENT)/node_modules ## Make the client that is served and published from its source.
+	cd $(CLIENT) && npm run --silent build
+
+$(CLIENT)/node_modules: $(CLIENT)/package-lock.json
+	cd $(CLIENT) && npm ci --ignore-scripts --no-audit --no-fund --silent
+	@touch $@
+
 .PHONY: build
 build: ## Build every service into bin/.
 	go build -trimpath -o $(BIN)/ $(addprefix ./services/,$(SERVICES))

@@ -29,7 +29,7 @@ export interface WatchOptions extends Options {
   history?: number;
   /** Whether the tabs of a browser share one stream. Default: true in a page. */
   share?: boolean;
-  /** The readers' HEARTBEAT, in ms. A connection that is silent for twice that and 5 s is replaced. Default: 15000. */
+  /** The readers' HEARTBEAT, in ms. A connection that is silent for two and a half of it is replaced. Default: 15000. */
   heartbeat?: number;
 }
 

@@ -59,7 +59,7 @@ class Stream extends EventTarget {
     const { url, video, user, signal, heartbeat = 15e3, share = typeof document === "object" } = (this.#options = options);
     this.#door = address(url, "/connect");
     this.#door.search = String(new URLSearchParams({ userid: user, videoid: video }));
-    this.#limit = 2 * heartbeat + 5000;
+    this.#limit = 2.5 * heartbeat;
     const open = { signal: this.#closing.signal };
     signal?.addEventListener("abort", () => this.close(), open);
     globalThis.addEventListener?.("online", () => this.#again("online"), open);
@@ -114,7 +114,7 @@ class Stream extends EventTarget {
       const began = Date.now();
       this.#tell("state", { state: "connecting" });
       this.#send();
-      const end = await this.#connect().catch((error) => error);
+      const end = await this.#connect().catch(Object);
       if (signal.aborted) break;
       if (isFinal(end)) {
         this.#error = end;
@@ -142,20 +142,20 @@ class Stream extends EventTarget {
   // Reads one event stream, and returns why it has ended.
   async #connect() {
     const attempt = (this.#attempt = new AbortController());
-    const resumes = this.#last;
+    const resumes = this.#last, { history = 0 } = this.#options;
     const url = new URL(this.#door);
     // In the query, because a header would cost a preflight at each reader.
     if (resumes) url.searchParams.set("lastEventId", resumes);
-    else if (this.#options.history) url.searchParams.set("history", this.#options.history);
+    else if (history) url.searchParams.set("history", history);
 
-    let end = Error("ended"), silence, lull, caughtUp = 0, catching = true;
+    let end = Error("ended"), silence, lull, caughtUp = 0, catching = resumes || history;
     const heard = () => {
       clearTimeout(silence);
       silence = setTimeout(() => attempt.abort(Error("silent")), this.#limit);
     };
-    // No event says that all that was missed has come: it has before a comment as new as live ones are, or in a lull.
+    // No event says where the past ends: it does before a comment as new as live ones are, or in a lull.
     const settle = () => {
-      catching = false;
+      catching = 0;
       clearTimeout(lull);
       if (resumes) this.#tell("state", { ...this.#status, caughtUp });
     };
@@ -171,19 +171,18 @@ class Stream extends EventTarget {
       let detail;
       try {
         detail = JSON.parse(data);
-      } catch {
-        return; // of another publisher
-      }
+      } catch {} // of another publisher
+      if (Object(detail) !== detail) return;
       if (!/^\d+-\d+$/.test(id)) id = "";
       if (event === "reconnect") end = Object.assign(Error(detail.reason), { pause: +detail.retryMillis || 0 });
       else if (/^(gap|skipped|deleted)$/.test(event)) this.#tell(event, detail, id);
       else if (event) return;
       else if (detail.type === "connected") {
         this.#tell("state", { state: "open", reader: detail.instance }, id);
-        awaitLull();
+        if (catching) awaitLull();
       } else {
         const lag = Date.now() - parseInt(id);
-        if (catching && lag < this.#lag + 500) settle();
+        if (catching && (lag < (this.#lag ?? 0) + 500 || (!resumes && caughtUp >= history))) settle();
         if (!catching) this.#lag = Math.min(this.#lag ?? lag, lag);
         if (this.#tell("comment", { ...detail, id }, id) && catching) {
           caughtUp++;
@@ -200,6 +199,7 @@ class Stream extends EventTarget {
         heard();
         parse(decoder.decode(part.value, { stream: true }));
         this.#send();
+        if ("pause" in end) break;
       }
       return end;
     } finally {
@@ -217,11 +217,13 @@ class Stream extends EventTarget {
   }
 
   #send() {
-    this.#channel?.postMessage({ items: this.#news });
+    if (!this.#closing.signal.aborted) this.#channel?.postMessage({ items: this.#news });
     this.#news = [];
   }
 
   #accept(/** @type {any[]} */ [type, detail, id]) {
+    // Another tab has begun anew, later than this one has ended.
+    if (type === "state" && id && this.#last && isAfter(id, this.#last)) this.#accept(["gap", {}, id]);
     if (type === "comment") {
       if (id && !this.#jumped && !isAfter(id, this.#last)) return false;
       if (this.#channel && this.#held.push(detail) > KEEP) this.#floor = this.#held.shift().id;
@@ -278,10 +280,17 @@ class Stream extends EventTarget {
       joined = false;
       channel.postMessage({ from: me, last: this.#last, history: this.#options.history });
     };
+    const rest = () => {
+      clearTimeout(silence);
+      clearTimeout(wait);
+    };
     const heard = () => {
       clearTimeout(silence);
       // The lock of a tab that is frozen or hangs is taken from it.
-      silence = setTimeout(() => turn.abort((steal = true)), 3 * this.#limit);
+      silence = setTimeout(() => {
+        steal = true;
+        turn.abort();
+      }, 3 * this.#limit);
     };
     channel.onmessage = ({ data }) => {
       if (owner) {
@@ -300,6 +309,7 @@ class Stream extends EventTarget {
       }
     };
     over.addEventListener("abort", () => {
+      rest();
       turn.abort();
       channel.close();
     });
@@ -309,8 +319,7 @@ class Stream extends EventTarget {
       join();
       const hold = async () => {
         owner = true;
-        clearTimeout(silence);
-        clearTimeout(wait);
+        rest();
         channel.postMessage({ began: true });
         await this.#hold(turn.signal);
       };
@@ -322,8 +331,6 @@ class Stream extends EventTarget {
       owner = false;
       turn.abort();
     }
-    clearTimeout(silence);
-    clearTimeout(wait);
   }
 
   // Tells a tab that joins what it has not seen.
@@ -335,7 +342,7 @@ class Stream extends EventTarget {
       items: [
         ...(missing ? [["gap", {}]] : []),
         ...items.map((comment) => ["comment", comment, comment.id]),
-        ["state", this.#status, this.#last],
+        ["state", this.#status, last || items.length ? "" : this.#last],
       ],
     });
   }
@@ -355,7 +362,7 @@ function parser(take) {
       const [, field, value] = /^([^:]*):? ?(.*)/s.exec(line);
       event[field] = field === "data" && "data" in event ? event.data + "\n" + value : value;
     }
-    if (rest.length > 1e6) throw Error("a line without end");
+    if (rest.length + (event.data ?? "").length > 1e6) throw Error("an event without end");
   };
 }
 
