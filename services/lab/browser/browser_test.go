@@ -58,33 +58,39 @@ func hurried(script string) string {
 	return "((setTimeout) => {\n" + script + "})((work, milliseconds) => setTimeout(work, milliseconds / 4));\n"
 }
 
-// runInNode runs a script in Node, and returns what it logs.
+// runInNode runs a script in Node that knows an EventSource, and returns what it logs.
 func runInNode(t *testing.T, script string) *console {
+	t.Helper()
+	shim, err := os.ReadFile("testdata/eventsource.js")
+	require.NoError(t, err)
+	return &startNode(t, "the script", string(shim)+script).console
+}
+
+// startNode runs a script in Node. What it logs is that of a page which requests nothing.
+func startNode(t *testing.T, name, script string) *tab {
 	t.Helper()
 	node, err := exec.LookPath("node")
 	if err != nil {
-		t.Skip("node is not in the PATH: the documented script is not tested")
+		t.Skip("node is not in the PATH: what JavaScript does there is not tested")
 	}
-	shim, err := os.ReadFile("testdata/eventsource.js")
-	require.NoError(t, err)
 	file := filepath.Join(t.TempDir(), "script.js")
-	require.NoError(t, os.WriteFile(file, append(shim, script...), 0o600))
+	require.NoError(t, os.WriteFile(file, []byte(script), 0o600))
 	process := exec.Command(node, file)
 	process.Stderr = os.Stderr
 	out, err := process.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, process.Start())
-	c := &console{of: "the script"}
+	p := &tab{console: console{of: name}}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		for scanner := bufio.NewScanner(out); scanner.Scan(); {
-			c.write(scanner.Text())
+			p.write(scanner.Text())
 		}
 		_ = process.Wait()
 	}()
 	t.Cleanup(func() { _ = process.Process.Kill(); <-ended })
-	return c
+	return p
 }
 
 // runInChromium runs a script in a page, and returns what it logs.

@@ -49,6 +49,7 @@ func lookChromium() string {
 // tab is an open page.
 type tab struct {
 	console
+	ctx    context.Context
 	chains []*chain // under the mutex of the console
 }
 
@@ -64,6 +65,7 @@ func open(t *testing.T, browser context.Context, name, url string) *tab {
 	t.Helper()
 	p := &tab{console: console{of: name}}
 	ctx, stop := chromedp.NewContext(browser, chromedp.WithListener(p.note))
+	p.ctx = ctx
 	messages := chromedp.Console(ctx)
 	var reading sync.WaitGroup
 	reading.Go(func() {
@@ -80,8 +82,14 @@ func open(t *testing.T, browser context.Context, name, url string) *tab {
 	})
 	_, err := chromedp.Call(ctx, network.Enable, network.EnableParams{})
 	require.NoError(t, err)
-	require.NoError(t, chromedp.Do(ctx, chromedp.Navigate(url)))
+	p.visit(t, url)
 	return p
+}
+
+// visit has the tab leave its page for another.
+func (p *tab) visit(t *testing.T, url string) {
+	t.Helper()
+	require.NoError(t, chromedp.Do(p.ctx, chromedp.Navigate(url)))
 }
 
 // note notes what the page requests.
