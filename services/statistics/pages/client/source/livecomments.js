@@ -58,7 +58,7 @@ class Stream extends EventTarget {
     super();
     const { url, video, user, signal, heartbeat = 15e3, share = typeof document === "object" } = (this.#options = options);
     this.#door = address(url, "/connect");
-    this.#door.search = String(new URLSearchParams({ userid: user, videoid: video }));
+    this.#door.search = String(new URLSearchParams({ userid: user ?? "", videoid: video ?? "" }));
     this.#limit = 2.5 * heartbeat;
     const open = { signal: this.#closing.signal };
     signal?.addEventListener("abort", () => this.close(), open);
@@ -183,7 +183,7 @@ class Stream extends EventTarget {
       } else {
         const lag = Date.now() - parseInt(id);
         if (catching && (lag < (this.#lag ?? 0) + 500 || (!resumes && caughtUp >= history))) settle();
-        if (!catching) this.#lag = Math.min(this.#lag ?? lag, lag);
+        if (id && !catching) this.#lag = Math.min(this.#lag ?? lag, lag);
         if (this.#tell("comment", { ...detail, id }, id) && catching) {
           caughtUp++;
           awaitLull();
