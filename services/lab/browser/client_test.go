@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -142,17 +143,18 @@ func TestTheClientMissesNothingWhileItsVideoGoesFromReaderToReader(t *testing.T)
 	}
 }
 
-func TestTheClientBehindNginxMissesNothingWhileReadersDie(t *testing.T) {
+func TestTheClientBehindNginxMissesNothingWhileReadersAndGatewaysDie(t *testing.T) {
 	chromium := startChromium(t)
 	redis := brokertest.Real(t)
 	s := newClientSite(t)
 	first, second := newReader(t, "reader-1", []string{"REDIS_URL=" + redis.URL()}), newReader(t, "reader-2", []string{"REDIS_URL=" + redis.URL()})
 	first.start()
 	second.start()
-	proxy := startNginx(t, first, second)
+	gateway, otherGateway := startNginx(t, first.URL, second.URL), startNginx(t, first.URL, second.URL)
+	door := startNginx(t, gateway.url, otherGateway.url)
 	all := []*tab{
-		open(t, chromium, "the client in a page", clientPage(t, s, proxy, options{})),
-		clientInNode(t, proxy, options{}),
+		open(t, chromium, "the client in a page", clientPage(t, s, door.url, options{})),
+		clientInNode(t, door.url, options{}),
 	}
 	for _, p := range all {
 		p.has(t, "connected reader-")
@@ -164,6 +166,8 @@ func TestTheClientBehindNginxMissesNothingWhileReadersDie(t *testing.T) {
 		posted.awaitFlow(t, all...)
 		r.start()
 	}
+	gateway.kill()
+	posted.awaitFlow(t, all...)
 	first.end(syscall.SIGTERM)
 	posted.awaitFlow(t, all...)
 	second.end(syscall.SIGTERM)
@@ -181,8 +185,14 @@ func TestTheClientBehindNginxMissesNothingWhileReadersDie(t *testing.T) {
 	}
 }
 
-// startNginx has nginx stand before readers, as it comes but for the version of HTTP. It returns its URL.
-func startNginx(t *testing.T, readers ...*reader) string {
+// nginx passes requests on.
+type nginx struct {
+	url  string
+	kill func()
+}
+
+// startNginx has an nginx stand before servers, set up as it comes but for the version of HTTP.
+func startNginx(t *testing.T, before ...string) nginx {
 	t.Helper()
 	binary, err := exec.LookPath("nginx")
 	if err != nil {
@@ -196,8 +206,8 @@ func startNginx(t *testing.T, readers ...*reader) string {
 	require.NoError(t, err)
 	t.Cleanup(reserved.Release)
 	var servers strings.Builder
-	for _, r := range readers {
-		fmt.Fprintf(&servers, "server %s max_fails=0;", strings.TrimPrefix(r.URL, "http://"))
+	for _, url := range before {
+		fmt.Fprintf(&servers, "server %s max_fails=0;", strings.TrimPrefix(url, "http://"))
 	}
 	directory := t.TempDir()
 	configuration := filepath.Join(directory, "nginx.conf")
@@ -206,16 +216,16 @@ func startNginx(t *testing.T, readers ...*reader) string {
 		http {
 			access_log off;
 			client_body_temp_path %[1]s/body; proxy_temp_path %[1]s/proxy; fastcgi_temp_path %[1]s/fastcgi; uwsgi_temp_path %[1]s/uwsgi; scgi_temp_path %[1]s/scgi;
-			upstream readers { %[2]s }
-			server { listen %[3]s; location / { proxy_pass http://readers; proxy_http_version 1.1; } }
+			upstream servers { %[2]s }
+			server { listen %[3]s; location / { proxy_pass http://servers; proxy_http_version 1.1; } }
 		}`, directory, servers.String(), reserved.Address()), 0o600))
 	process := exec.Command(binary, "-p", directory, "-e", "stderr", "-c", configuration)
 	process.Stderr = os.Stderr
 	require.NoError(t, process.Start())
-	t.Cleanup(func() { _ = process.Process.Kill(); _ = process.Wait() })
-	address := "http://" + reserved.Address()
+	n := nginx{url: "http://" + reserved.Address(), kill: sync.OnceFunc(func() { _ = process.Process.Kill(); _ = process.Wait() })}
+	t.Cleanup(n.kill)
 	require.Eventually(t, func() bool {
-		response, err := http.Get(address + "/livez")
+		response, err := http.Get(n.url + "/livez")
 		if err != nil {
 			return false
 		}
@@ -223,7 +233,7 @@ func startNginx(t *testing.T, readers ...*reader) string {
 		return response.StatusCode == http.StatusOK
 	}, time.Minute, 10*time.Millisecond)
 	http.DefaultClient.CloseIdleConnections()
-	return address
+	return n
 }
 
 // watcher watches by the client.
@@ -300,7 +310,7 @@ func saysWhatItHasCaughtUpOnAndWhereCommentsAreMissing(t *testing.T, start watch
 	missing, next := slices.Index(p.logged(), "gap"), slices.Index(p.logged(), "you too many to be kept")
 	assert.Positive(t, missing)
 	assert.Greater(t, next, missing, "the gap stands where comments are missing")
-	assert.Equal(t, 1, len(slices.DeleteFunc(p.logged(), func(line string) bool { return line != "gap" })))
+	assert.Len(t, slices.DeleteFunc(p.logged(), func(line string) bool { return line != "gap" }), 1)
 }
 
 func saysWhatWasAskedWrongly(t *testing.T, start watcher) {
