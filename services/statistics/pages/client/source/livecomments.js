@@ -148,12 +148,12 @@ class Stream extends EventTarget {
     if (resumes) url.searchParams.set("lastEventId", resumes);
     else if (history) url.searchParams.set("history", history);
 
-    let end = Error("ended"), silence, lull, caughtUp = 0, catching = resumes || history;
+    let end = Error("ended"), silence, lull, opened, caughtUp = 0, catching = resumes || history;
     const heard = () => {
       clearTimeout(silence);
       silence = setTimeout(() => attempt.abort(Error("silent")), this.#limit);
     };
-    // No event says where the past ends: it does before a comment as new as live ones are, or in a lull.
+    // No event says where the past ends: it does before a comment that was posted when the stream was open, or in a lull.
     const settle = () => {
       catching = 0;
       clearTimeout(lull);
@@ -164,7 +164,7 @@ class Stream extends EventTarget {
       lull = setTimeout(() => {
         settle();
         this.#send();
-      }, 250);
+      }, 1000);
     };
     const take = ({ event, id, data, retry }) => {
       if (retry > 0) this.#retry = +retry;
@@ -179,10 +179,11 @@ class Stream extends EventTarget {
       else if (event) return;
       else if (detail.type === "connected") {
         this.#tell("state", { state: "open", reader: detail.instance }, id);
+        opened = Date.now();
         if (catching) awaitLull();
       } else {
-        const lag = Date.now() - parseInt(id);
-        if (catching && (lag < (this.#lag ?? 0) + 500 || (!resumes && caughtUp >= history))) settle();
+        const posted = parseInt(id), lag = Date.now() - posted;
+        if (catching && (posted + (this.#lag ?? 0) >= opened || (!resumes && caughtUp >= history))) settle();
         if (id && !catching) this.#lag = Math.min(this.#lag ?? lag, lag);
         if (this.#tell("comment", { ...detail, id }, id) && catching) {
           caughtUp++;
