@@ -119,6 +119,7 @@ func TestTheClientMissesNothingWhileItsVideoGoesFromReaderToReader(t *testing.T)
 
 	newcomer.end(syscall.SIGKILL)
 	newcomer.start()
+	newcomer.awaitViewers(len(all))
 	posted.awaitFlow(t, all...)
 
 	assert.Equal(t, "exit status 0", newcomer.end(syscall.SIGTERM))
