@@ -115,7 +115,7 @@ func closedForm(strategy placement.Name, sizes []int, readers int) *ClosedForm {
 		var form ClosedForm
 		total := 0.0
 		for _, n := range sizes {
-			p := 1 - math.Pow(1-1/r, float64(n))
+			p := placement.RandomShare(readers, float64(n))
 			form.Share += p / float64(len(sizes))
 			form.CopiesPerComment += float64(n) * r * p
 			total += float64(n)

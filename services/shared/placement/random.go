@@ -1,6 +1,9 @@
 package placement
 
-import "math/rand/v2"
+import (
+	"math"
+	"math/rand/v2"
+)
 
 // Random sends every viewer to any reader with the same probability: what a plain load balancer does.
 const Random Name = "random"
@@ -29,3 +32,9 @@ func (r *random) Pick(Candidates, Loads) Reader {
 
 // Sticky is true: there is no better reader for a viewer than the one that it has.
 func (r *random) Sticky() bool { return true }
+
+// RandomShare is the probability that a reader has at least one of a video's viewers, where each of them is at any of so many
+// readers with the same probability: 1-(1-1/R)^n.
+func RandomShare(readers int, viewers float64) float64 {
+	return 1 - math.Pow(1-1/float64(readers), viewers)
+}
