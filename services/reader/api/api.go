@@ -338,6 +338,7 @@ func (a *api) report() []reports.Report {
 		InstanceID: a.instance, ActiveConnections: int(streams.Open),
 		SubscribedTopics: topics, SubscribedTopicCount: count,
 		MessagesReceived: a.feed.Received(), MessagesSent: streams.Comments, Gaps: streams.Gaps,
+		Audiences: reports.Top(a.audiences), Usage: reports.OwnUsage(),
 		Placement: reports.Placement{Routing: a.cfg.Router.Routing, Moved: telemetry.Count(a.metrics.ended[fanout.Moved])},
 	}
 	if a.router != nil {
@@ -348,4 +349,12 @@ func (a *api) report() []reports.Report {
 		}
 	}
 	return []reports.Report{report}
+}
+
+// audiences calls each with every video that has viewers here and their number.
+func (a *api) audiences(each func(video string, viewers uint64) bool) {
+	going := true
+	a.feed.Audiences(func(video string, viewers int, _ *fanout.Topic) {
+		going = going && each(video, uint64(viewers)) //nolint:gosec // there are none below 1
+	})
 }

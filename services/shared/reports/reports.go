@@ -24,13 +24,27 @@ func Top(counts iter.Seq2[string, uint64]) map[string]uint64 {
 		name  string
 		count uint64
 	}
-	var all []named
-	for name, count := range counts {
-		all = append(all, named{name, count})
+	order := func(a, b named) int { return cmp.Or(cmp.Compare(b.count, a.count), cmp.Compare(a.name, b.name)) }
+	// A reader has 90,000 videos to choose from at every report: few are kept, and most are dropped at a glance.
+	kept := make([]named, 0, 4*ListCap)
+	var least named // that may still be among the largest, once there are ListCap
+	choose := func() {
+		slices.SortFunc(kept, order)
+		if kept = kept[:min(ListCap, len(kept))]; len(kept) == ListCap {
+			least = kept[ListCap-1]
+		}
 	}
-	slices.SortFunc(all, func(a, b named) int { return cmp.Or(cmp.Compare(b.count, a.count), cmp.Compare(a.name, b.name)) })
-	top := make(map[string]uint64, ListCap)
-	for _, one := range all[:min(ListCap, len(all))] {
+	for name, count := range counts {
+		if count < least.count {
+			continue
+		}
+		if kept = append(kept, named{name, count}); len(kept) == cap(kept) {
+			choose()
+		}
+	}
+	choose()
+	top := make(map[string]uint64, len(kept))
+	for _, one := range kept {
 		top[one.name] = one.count
 	}
 	return top
@@ -91,7 +105,20 @@ type Reader struct {
 	MessagesSent     uint64 `json:"messagesSent"`
 	// Gaps counts the times that a viewer was moved ahead past comments it could not be given.
 	Gaps uint64 `json:"gaps"`
+	// Audiences counts the viewers that the reader has of the videos with the most, at most ListCap of them.
+	Audiences map[string]uint64 `json:"audiences,omitempty"`
 	Placement
+	Usage
+}
+
+// Usage is what the operating system gives the process in which a reader runs; 0 where it does not say.
+type Usage struct {
+	// OSProcess is a random number that all readers of one process of the operating system have in common: what the others
+	// of them say of their usage is the same.
+	OSProcess uint64 `json:"osProcess,omitempty"`
+	// CPUSeconds is the processor time since the process started, MemoryBytes what is resident of it.
+	CPUSeconds  float64 `json:"cpuSeconds,omitempty" validate:"min=0"`
+	MemoryBytes uint64  `json:"memoryBytes,omitempty"`
 }
 
 // Placement is what a reader says of where its viewers belong. Its counters run since the reader started.
@@ -110,6 +137,15 @@ type Placement struct {
 	Misplaced int    `json:"misplaced" validate:"min=0"`
 	// FleetReaders is how many readers this one sees, itself included; 0 where viewers stay wherever they connect.
 	FleetReaders int `json:"fleetReaders" validate:"min=0"`
+}
+
+// AudiencesComplete reports whether Audiences has all videos that have viewers there.
+func (r *Reader) AudiencesComplete() bool {
+	if len(r.Audiences) > 0 {
+		return len(r.Audiences) < ListCap
+	}
+	// An older reader reports none.
+	return r.ActiveConnections == 0
 }
 
 // Path implements Report.

@@ -35,6 +35,7 @@ type part[R any] struct {
 	report  R
 	at      time.Time // of the report
 	counted series
+	videos  videos // of a Comment API
 }
 
 // parts are the processes of one kind that report.

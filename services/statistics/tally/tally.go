@@ -87,7 +87,11 @@ func (t *Tally) TakeComment(report reports.CommentAPI) error {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	grown, err := take(t, t.comments, process{report.InstanceID, report.Process}, report, counters{published: report.TotalComments})
+	from := process{report.InstanceID, report.Process}
+	grown, err := take(t, t.comments, from, report, counters{published: report.TotalComments})
+	if instance := t.comments.find(from); instance != nil {
+		instance.videos.add(report.CommentsByVideo, instance.at, t.cfg.Window)
+	}
 	t.stored += grown.published
 	return err
 }
@@ -96,9 +100,12 @@ func (t *Tally) TakeComment(report reports.CommentAPI) error {
 func (t *Tally) TakeReader(report reports.Reader) error {
 	report.SubscribedTopicCount = max(report.SubscribedTopicCount, len(report.SubscribedTopics))
 	report.SubscribedTopics = capped(report.SubscribedTopics)
+	report.Audiences = reports.Top(maps.All(report.Audiences))
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	_, err := take(t, t.readers, process{report.InstanceID, report.Process}, report, counters{received: report.MessagesReceived, sent: report.MessagesSent})
+	_, err := take(t, t.readers, process{report.InstanceID, report.Process}, report, counters{
+		received: report.MessagesReceived, sent: report.MessagesSent, cpu: uint64(report.CPUSeconds * 1e6),
+	})
 	return err
 }
 
@@ -144,11 +151,7 @@ func capped(list []string) []string {
 func (t *Tally) Totals() Totals {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	now := t.now()
-	limit := now.Add(-t.cfg.StaleAfter)
-	t.comments.forget(limit)
-	t.readers.forget(limit)
-	t.clients.forget(limit)
+	now := t.forget()
 	totals := Totals{Timestamp: now.UTC(), StoredComments: t.stored}
 	totals.CommentAPI = t.commentAPI()
 	totals.ReaderAPIs = t.readerAPIs(totals.CommentAPI.ActiveTopicCount)
@@ -162,8 +165,18 @@ func (t *Tally) Totals() Totals {
 	return totals
 }
 
+// forget drops what was not reported for too long before now, which it returns.
+func (t *Tally) forget() (now time.Time) {
+	now = t.now()
+	limit := now.Add(-t.cfg.StaleAfter)
+	t.comments.forget(limit)
+	t.readers.forget(limit)
+	t.clients.forget(limit)
+	return now
+}
+
 func (t *Tally) commentAPI() CommentAPI {
-	all := CommentAPI{Instances: t.comments.count, CommentAPI: reports.CommentAPI{
+	all := CommentAPI{Instances: t.comments.count, CommentsPerSecondByVideo: map[string]float64{}, CommentAPI: reports.CommentAPI{
 		CommentsByVideo: map[string]uint64{}, ActiveTopics: []string{}, TopicSubscribers: map[string]int64{},
 	}}
 	var newest time.Time
@@ -174,6 +187,7 @@ func (t *Tally) commentAPI() CommentAPI {
 		for video, comments := range report.CommentsByVideo {
 			all.CommentsByVideo[video] += comments
 		}
+		instance.videos.rates(all.CommentsPerSecondByVideo)
 		// All who say something of the topics say it of the one Redis: the newest is the truth.
 		says := report.ActiveTopicCount > 0 || report.ActiveTopics != nil || report.TopicSubscribers != nil
 		if says && instance.at.After(newest) {
@@ -194,12 +208,15 @@ func (t *Tally) commentAPI() CommentAPI {
 	}
 	all.CommentedVideos = max(all.CommentedVideos, len(all.CommentsByVideo))
 	all.CommentsByVideo = reports.Top(maps.All(all.CommentsByVideo))
+	// Of several instances each has its own list of the videos with the most.
+	maps.DeleteFunc(all.CommentsPerSecondByVideo, func(video string, _ float64) bool { _, listed := all.CommentsByVideo[video]; return !listed })
 	return all
 }
 
 func (t *Tally) readerAPIs(activeTopics int) ReaderAPIs {
 	all := ReaderAPIs{TotalReaders: t.readers.count, Readers: []Reader{}}
 	topics, complete, most := map[string]struct{}{}, true, 0
+	readers := map[uint64]int{} // by OSProcess
 	for part := range t.readers.all() {
 		report := part.report
 		all.TotalActiveConnections += report.ActiveConnections
@@ -215,7 +232,12 @@ func (t *Tally) readerAPIs(activeTopics int) ReaderAPIs {
 		}
 		complete = complete && len(report.SubscribedTopics) == report.SubscribedTopicCount
 		most = max(most, report.SubscribedTopicCount)
-		all.Readers = append(all.Readers, Reader{Reader: report, ReportedAt: part.at.UTC(), label: t.readers.label(part.process)})
+		readers[report.OSProcess]++
+		rates := part.counted.rates()
+		all.Readers = append(all.Readers, Reader{
+			Reader: report, ReceivedPerSecond: rates.received, DeliveriesPerSecond: rates.sent, CPU: rates.cpu,
+			ReportedAt: part.at.UTC(), label: t.readers.label(part.process),
+		})
 	}
 	switch {
 	case complete:
@@ -229,6 +251,7 @@ func (t *Tally) readerAPIs(activeTopics int) ReaderAPIs {
 		if all.AllSubscribedTopicCount > 0 {
 			all.Readers[i].SubscriptionShare = float64(all.Readers[i].SubscribedTopicCount) / float64(all.AllSubscribedTopicCount)
 		}
+		all.Readers[i].Shared = all.Readers[i].OSProcess != 0 && readers[all.Readers[i].OSProcess] > 1
 		all.SubscriptionShare.add(all.Readers[i].SubscriptionShare, len(all.Readers))
 	}
 	slices.SortFunc(all.Readers, func(a, b Reader) int {
@@ -273,13 +296,12 @@ func (t *Tally) viewers() ([]Client, Viewers) {
 func (t *Tally) rates() Rates {
 	rates := Rates{WindowSeconds: t.cfg.Window.Seconds()}
 	for part := range t.comments.all() {
-		published, _, _ := part.counted.rates()
-		rates.CommentsPerSecond += published
+		rates.CommentsPerSecond += part.counted.rates().published
 	}
 	for part := range t.readers.all() {
-		_, received, sent := part.counted.rates()
-		rates.ReceivedPerSecond += received
-		rates.DeliveriesPerSecond += sent
+		counted := part.counted.rates()
+		rates.ReceivedPerSecond += counted.received
+		rates.DeliveriesPerSecond += counted.sent
 	}
 	if rates.CommentsPerSecond > 0 {
 		rates.CopiesPerComment = rates.ReceivedPerSecond / rates.CommentsPerSecond

@@ -27,6 +27,9 @@ type Totals struct {
 type CommentAPI struct {
 	Instances int `json:"instances"`
 	reports.CommentAPI
+	// CommentsPerSecondByVideo is, for videos of CommentsByVideo, how fast they grow: a mean over half the rate window to all of
+	// it. A video that has come into the list since is not in it.
+	CommentsPerSecondByVideo map[string]float64 `json:"commentsPerSecondByVideo"`
 }
 
 // ReaderAPIs sums the readers.
@@ -57,8 +60,15 @@ type ReaderAPIs struct {
 type Reader struct {
 	reports.Reader
 	// SubscriptionShare is the reader's topics ÷ all topics, 0 to 1.
-	SubscriptionShare float64   `json:"subscriptionShare"`
-	ReportedAt        time.Time `json:"reportedAt"`
+	SubscriptionShare float64 `json:"subscriptionShare"`
+	// ReceivedPerSecond and DeliveriesPerSecond are the reader's part of those in Rates. CPU is the processor time that its process
+	// uses, in seconds a second, over the rate window.
+	ReceivedPerSecond   float64 `json:"receivedPerSecond"`
+	DeliveriesPerSecond float64 `json:"deliveriesPerSecond"`
+	CPU                 float64 `json:"cpu"`
+	// Shared is whether other readers run in the same process, so that its CPU and memory are those of all of them.
+	Shared     bool      `json:"shared"`
+	ReportedAt time.Time `json:"reportedAt"`
 
 	label string // in metrics
 }
