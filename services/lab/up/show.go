@@ -20,6 +20,7 @@ func (c *Command) greet(at Addresses) {
 		kind = "an embedded Redis at " + at.Redis
 	}
 	c.say("livecomments is up: %d readers, routing %s, %s, %d viewers on %d videos\n\n", c.Readers, c.Routing, kind, c.Viewers, c.Videos)
+	c.say("open %s to see the fleet, and %s/watch?videoid=video1 to watch and comment; or by hand:\n\n", at.Statistics, at.Statistics)
 	c.say("  watch    curl -NL '%s/connect?userid=me&videoid=video1'\n", at.Readers[0])
 	c.say("  comment  curl %s/comment -d '{\"userid\":\"me\",\"videoid\":\"video1\",\"comment\":\"hello\"}'\n", at.Comment)
 	c.say("  figures  %s/statistics\n\n", at.Statistics)

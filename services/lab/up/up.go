@@ -138,6 +138,8 @@ type system struct {
 	reports reports.Config // of every part
 	parts   []*part
 	failed  chan error
+	// listeners are closed in the end: a part that was never started does not.
+	listeners []net.Listener
 }
 
 type part struct {
@@ -170,6 +172,9 @@ func (s *system) stopAll() {
 	for len(s.parts) > 0 {
 		s.stopLast()
 	}
+	for _, listener := range s.listeners {
+		_ = listener.Close()
+	}
 }
 
 // reason is why something did not go on: a part that failed, if one did, else err.
@@ -182,18 +187,24 @@ func (s *system) reason(err error) error {
 	}
 }
 
-// face is a service's own configuration for a place in the lab.
-func (s *system) face(cfg *server.Config, name, flag string, port int) (url string, err error) {
+// place is where a service listens.
+type place struct {
+	net.Listener
+	name, url string
+}
+
+func (s *system) listen(name, flag string, port int) (place, error) {
 	listener, err := net.Listen("tcp", net.JoinHostPort(s.command.Host, strconv.Itoa(port)))
 	if err != nil {
-		return "", fmt.Errorf("%s cannot listen (another port can be chosen with %s, another address with --host): %w", name, flag, err)
+		return place{}, fmt.Errorf("%s cannot listen (another port can be chosen with %s, another address with --host): %w", name, flag, err)
 	}
+	s.listeners = append(s.listeners, listener)
 	at := listener.Addr().(*net.TCPAddr)
 	host := at.IP.String()
 	if at.IP.IsUnspecified() || host == "127.0.0.1" {
 		host = "localhost"
 	}
-	return "http://" + net.JoinHostPort(host, strconv.Itoa(at.Port)), s.name(cfg, name, listener)
+	return place{listener, name, "http://" + net.JoinHostPort(host, strconv.Itoa(at.Port))}, nil
 }
 
 // name gives a service its name, its log and where it listens.
@@ -208,71 +219,88 @@ func (s *system) name(cfg *server.Config, name string, listener net.Listener) (e
 const reportInterval, topicsInterval = time.Second, 2 * time.Second
 
 func (s *system) start(redisURL string) error {
-	s.at.Redis = redisURL
-	if err := s.startStatistics(redisURL); err != nil {
-		return err
-	}
-
-	var comment commentapi.Config
-	err := config.Load("comment", nil, &comment)
+	// The pages are told where the other parts are, so all of them listen before the first starts.
+	statistics, err := s.listen("statistics", "--statistics-port", s.command.StatisticsPort)
 	if err != nil {
 		return err
 	}
-	if s.at.Comment, err = s.face(&comment.Server, "comment", "--comment-port", s.command.CommentPort); err != nil {
+	comment, err := s.listen("comment", "--comment-port", s.command.CommentPort)
+	if err != nil {
 		return err
 	}
-	comment.Redis.RedisURL, comment.Reports = redisURL, s.reports
-	s.launch("comment", func(ctx context.Context) error { return commentapi.Run(ctx, comment) })
-
-	for i := range s.command.Readers {
-		if err := s.startReader(i, redisURL); err != nil {
+	readers := make([]place, s.command.Readers)
+	s.at = Addresses{Comment: comment.url, Statistics: statistics.url, Redis: redisURL}
+	for i := range readers {
+		port := s.command.ReaderPort
+		if port != 0 {
+			port += i
+		}
+		if readers[i], err = s.listen(fmt.Sprintf("reader-%d", i+1), "--reader-port", port); err != nil {
+			return err
+		}
+		s.at.Readers = append(s.at.Readers, readers[i].url)
+	}
+	if err := s.startStatistics(statistics); err != nil {
+		return err
+	}
+	if err := s.startComment(comment); err != nil {
+		return err
+	}
+	for _, reader := range readers {
+		if err := s.startReader(reader); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *system) startStatistics(redisURL string) error {
+func (s *system) startStatistics(at place) error {
 	var statistics statisticsapi.Config
 	err := config.Load("statistics", nil, &statistics)
 	if err != nil {
 		return err
 	}
-	if statistics.ReportListener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+	if err := s.name(&statistics.Server, at.name, at.Listener); err != nil {
 		return err
 	}
-	if s.at.Statistics, err = s.face(&statistics.Server, "statistics", "--statistics-port", s.command.StatisticsPort); err != nil {
-		_ = statistics.ReportListener.Close()
+	if statistics.ReportListener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 		return err
 	}
 	s.reports = reports.Config{
 		StatisticsAPIURL: s.at.Statistics, URL: "http://" + statistics.ReportListener.Addr().String(), Interval: reportInterval,
 	}
-	statistics.Redis.RedisURL, statistics.TopicsInterval = redisURL, topicsInterval
+	statistics.Redis.RedisURL, statistics.TopicsInterval = s.at.Redis, topicsInterval
+	statistics.Pages.ReaderURL, statistics.Pages.CommentURL = s.at.Readers[0], s.at.Comment
 	s.launch("statistics", func(ctx context.Context) error { return statisticsapi.Run(ctx, statistics) })
 	return nil
 }
 
-func (s *system) startReader(i int, redisURL string) error {
+func (s *system) startComment(at place) error {
+	var comment commentapi.Config
+	if err := config.Load("comment", nil, &comment); err != nil {
+		return err
+	}
+	if err := s.name(&comment.Server, at.name, at.Listener); err != nil {
+		return err
+	}
+	comment.Redis.RedisURL, comment.Reports = s.at.Redis, s.reports
+	s.launch(at.name, func(ctx context.Context) error { return commentapi.Run(ctx, comment) })
+	return nil
+}
+
+func (s *system) startReader(at place) error {
 	var reader readerapi.Config
-	err := config.Load("reader", nil, &reader)
-	if err != nil {
+	if err := config.Load("reader", nil, &reader); err != nil {
 		return err
 	}
-	name, port := fmt.Sprintf("reader-%d", i+1), s.command.ReaderPort
-	if port != 0 {
-		port += i
-	}
-	url, err := s.face(&reader.Server, name, "--reader-port", port)
-	if err != nil {
+	if err := s.name(&reader.Server, at.name, at.Listener); err != nil {
 		return err
 	}
-	s.at.Readers = append(s.at.Readers, url)
-	reader.Redis.RedisURL, reader.Reports = redisURL, s.reports
-	reader.Router.Routing, reader.Router.AdvertiseURL = s.command.Routing, url
+	reader.Redis.RedisURL, reader.Reports = s.at.Redis, s.reports
+	reader.Router.Routing, reader.Router.AdvertiseURL = s.command.Routing, at.url
 	// Nobody waits here for balancers to look elsewhere.
 	reader.DrainPeriod = 100 * time.Millisecond
-	s.launch(name, func(ctx context.Context) error { return readerapi.Run(ctx, reader) })
+	s.launch(at.name, func(ctx context.Context) error { return readerapi.Run(ctx, reader) })
 	return nil
 }
 

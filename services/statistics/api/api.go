@@ -11,9 +11,12 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/livecomments/livecomments/services/shared/broker"
+	"github.com/livecomments/livecomments/services/shared/comment"
 	"github.com/livecomments/livecomments/services/shared/config"
 	"github.com/livecomments/livecomments/services/shared/reports"
 	"github.com/livecomments/livecomments/services/shared/server"
+	"github.com/livecomments/livecomments/services/statistics/feed"
+	"github.com/livecomments/livecomments/services/statistics/pages"
 	"github.com/livecomments/livecomments/services/statistics/tally"
 )
 
@@ -23,6 +26,7 @@ type Config struct {
 	ReportPort     int           `env:"REPORT_PORT" default:"5001" validate:"min=1,max=65535" help:"Port where the other parts report. Nothing else is served there."`
 	TopicsInterval time.Duration `env:"TOPICS_INTERVAL" default:"10s" validate:"omitempty,min=100ms" help:"How often to ask Redis for the list of all videos that readers are subscribed to, which is work for it; 0 for never."`
 	Tally          tally.Config  `embed:""`
+	Pages          pages.Config  `embed:""`
 	Server         server.Config `embed:""`
 	Redis          broker.Config `embed:""`
 
@@ -46,6 +50,9 @@ func Run(ctx context.Context, cfg Config) error {
 	if cfg.Server.Listener == nil && cfg.ReportListener == nil && cfg.Port == cfg.ReportPort {
 		return config.Errorf("REPORT_PORT=%d must not be that of PORT", cfg.ReportPort)
 	}
+	if err := cfg.Pages.Validate(); err != nil {
+		return err
+	}
 	srv, err := server.New("statistics", cfg.Port, cfg.Server)
 	if err != nil {
 		return err
@@ -61,9 +68,31 @@ func Run(ctx context.Context, cfg Config) error {
 	srv.Get("/statistics", func(c *gin.Context) { server.JSON(c, http.StatusOK, a.tally.Totals()) })
 	srv.Get("/health", func(c *gin.Context) { server.JSON(c, http.StatusOK, gin.H{"status": "ok", "instance": a.instance}) })
 	a.takeReports(srv)
-	// Without Redis all is served but the list of its channels: nothing waits for it.
+	tasks := []func(context.Context){a.askForTopics}
+	if cfg.Pages.Pages {
+		fleet := feed.New(a.tally, redis, cfg.Pages.Watchers, srv.Draining())
+		tasks = append(tasks, fleet.Run)
+		srv.Engine.GET("/fleet", fleet.Serve)
+		srv.Get("/viewers", a.viewers)
+		if err := pages.Register(srv, cfg.Pages); err != nil {
+			return err
+		}
+	}
+	// Without Redis all is served but what it says itself: nothing waits for it.
 	srv.Ready()
-	return srv.Run(ctx, a.askForTopics)
+	return srv.Run(ctx, tasks...)
+}
+
+// viewers answers how many viewers a video has.
+func (a *api) viewers(c *gin.Context) {
+	video := c.Query("videoid")
+	if err := comment.ValidateID("videoid", video); err != nil {
+		server.Fail(c, http.StatusBadRequest, "%s", err)
+		return
+	}
+	viewers, exact := a.tally.Audience(video)
+	c.Header("Cache-Control", "no-store")
+	server.JSON(c, http.StatusOK, gin.H{"videoid": video, "viewers": viewers, "exact": exact})
 }
 
 // takeReports takes reports on the port that is for them, and says on the other where that is.
