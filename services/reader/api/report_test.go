@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -116,4 +117,28 @@ func TestTheStatisticsSayThatViewersStayWhereverTheyConnect(t *testing.T) {
 	s := takeReports(t, brokertest.Embedded(t))
 	watchAll(t, s.start("reader-1", "random", defaults), 1)
 	s.await("reader-1", func(p reports.Placement) bool { return p == reports.Placement{Routing: "random"} })
+}
+
+func TestTheStatisticsSayHowManyWatchEachVideoAndWhatTheReadersProcessUses(t *testing.T) {
+	s := takeReports(t, brokertest.Embedded(t))
+	readers := []*servertest.Service{s.start("reader-1", "random", defaults), s.start("reader-2", "random", defaults)}
+	watchAll(t, readers[0], 2)
+	watchAll(t, readers[0], 1)
+	watchAll(t, readers[1], 1)
+	var first, second reports.Reader
+	require.Eventually(t, func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		first, second = s.latest["reader-1"], s.latest["reader-2"]
+		return first.ActiveConnections == 3 && second.ActiveConnections == 1 && len(second.Audiences) == 1
+	}, 20*time.Second, 20*time.Millisecond)
+	assert.Equal(t, map[string]uint64{"v0": 2, "v1": 1}, first.Audiences)
+	assert.Equal(t, map[string]uint64{"v0": 1}, second.Audiences)
+	assert.Positive(t, first.OSProcess)
+	assert.Equal(t, first.OSProcess, second.OSProcess, "both run in the process of this test")
+	assert.NotEqual(t, first.Process, second.Process)
+	if runtime.GOOS == "linux" {
+		assert.Positive(t, first.CPUSeconds)
+		assert.Greater(t, first.MemoryBytes, uint64(1<<20))
+	}
 }

@@ -529,3 +529,27 @@ func TestABadRedisSettingIsNamedWithoutItsPassword(t *testing.T) {
 	require.ErrorContains(t, err, "REDIS_URL")
 	assert.NotContains(t, err.Error(), "secret")
 }
+
+func TestRedisSaysOfItselfWhatItKnows(t *testing.T) {
+	brokertest.Each(t, func(t *testing.T, server *brokertest.Redis) {
+		b := open(t, server, 100)
+		before, err := b.Info(t.Context())
+		require.NoError(t, err)
+		post(t, b, "v", "x")
+		after, err := b.Info(t.Context())
+		require.NoError(t, err)
+		assert.Greater(t, *after.Commands, *before.Commands)
+		if after.Version == "" { // the embedded one
+			assert.Equal(t, broker.Info{Commands: after.Commands}, after)
+			return
+		}
+		assert.Regexp(t, `^[0-9]+\.[0-9]+`, after.Version)
+		assert.Positive(t, *after.Memory)
+		assert.Positive(t, *after.CPU)
+		assert.Zero(t, *after.Channels)
+
+		server.Stop()
+		_, err = b.Info(t.Context())
+		require.ErrorIs(t, err, broker.ErrUnavailable)
+	})
+}

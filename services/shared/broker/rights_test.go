@@ -63,6 +63,17 @@ func TestTheDocumentedRightsSuffice(t *testing.T) {
 	b, _ := withUser(t, server, "statistics")
 	_, _, err := b.Topics(t.Context(), 10)
 	require.NoError(t, err)
+	info, err := b.Info(t.Context())
+	require.NoError(t, err)
+	assert.NotEmpty(t, info.Version)
+}
+
+func TestWhatRedisDoesNotSayOfItselfIsNotMissed(t *testing.T) {
+	b, _ := withUser(t, brokertest.Real(t), "statistics", "-info")
+	info, err := b.Info(t.Context())
+	require.NoError(t, err, "it answers")
+	assert.Equal(t, broker.Info{}, info)
+	assert.InDelta(t, 0, forbidden(t, b), 0, "nothing depends on it")
 }
 
 func TestAServiceWaitsForEachRightThatItNeeds(t *testing.T) {

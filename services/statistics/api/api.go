@@ -70,7 +70,7 @@ func Run(ctx context.Context, cfg Config) error {
 	a.takeReports(srv)
 	tasks := []func(context.Context){a.askForTopics}
 	if cfg.Pages.Pages {
-		fleet := feed.New(a.tally, redis, cfg.Pages.Watchers, srv.Draining())
+		fleet := feed.New(a.tally, redis.Info, cfg.Pages.Watchers, srv.Draining())
 		tasks = append(tasks, fleet.Run)
 		srv.Engine.GET("/fleet", fleet.Serve)
 		srv.Get("/viewers", a.viewers)

@@ -252,13 +252,23 @@ func TestTheListOfVideosIsAskedOfRedis(t *testing.T) {
 
 func TestABadSettingStopsTheStatisticsAPIWithOneLine(t *testing.T) {
 	for want, change := range map[string]func(*api.Config){
-		"REPORT_PORT=0 is out of bounds: it must be at least 1":           func(cfg *api.Config) { cfg.ReportPort = 0 },
-		"REPORT_PORT=5000 must not be that of PORT":                       func(cfg *api.Config) { cfg.ReportPort = 5000 },
-		"MAX_INSTANCES=0 is out of bounds: it must be at least 1":         func(cfg *api.Config) { cfg.Tally.MaxInstances = 0 },
-		"TOPICS_INTERVAL=1ms is out of bounds: it must be at least 100ms": func(cfg *api.Config) { cfg.TopicsInterval = time.Millisecond },
-		"TOPICS_INTERVAL=-1s is out of bounds: it must be at least 100ms": func(cfg *api.Config) { cfg.TopicsInterval = -time.Second },
-		"REDIS_URL is not of the form redis://user:password@host:port/db": func(cfg *api.Config) { cfg.Redis.RedisURL = "redis://:pass@host:port" },
-		"INSTANCE_ID must be 1 to 128 characters of A-Z a-z 0-9 . _ : -":  func(cfg *api.Config) { cfg.Server.InstanceID = "the statistics" },
+		"REPORT_PORT=0 is out of bounds: it must be at least 1":                  func(cfg *api.Config) { cfg.ReportPort = 0 },
+		"REPORT_PORT=5000 must not be that of PORT":                              func(cfg *api.Config) { cfg.ReportPort = 5000 },
+		"MAX_INSTANCES=0 is out of bounds: it must be at least 1":                func(cfg *api.Config) { cfg.Tally.MaxInstances = 0 },
+		"TOPICS_INTERVAL=1ms is out of bounds: it must be at least 100ms":        func(cfg *api.Config) { cfg.TopicsInterval = time.Millisecond },
+		"TOPICS_INTERVAL=-1s is out of bounds: it must be at least 100ms":        func(cfg *api.Config) { cfg.TopicsInterval = -time.Second },
+		"REDIS_URL is not of the form redis://user:password@host:port/db":        func(cfg *api.Config) { cfg.Redis.RedisURL = "redis://:pass@host:port" },
+		"PAGES_WATCHERS=0 is out of bounds: it must be at least 1":               func(cfg *api.Config) { cfg.Pages.Watchers = 0 },
+		`PAGES_READER_URL="live.example.org" must be an http:// or https:// URL`: func(cfg *api.Config) { cfg.Pages.ReaderURL = "live.example.org" },
+		`PAGES_READER_URL="https://:4001" must be an http:// or https:// URL`:    func(cfg *api.Config) { cfg.Pages.ReaderURL = "https://:4001" },
+		`PAGES_COMMENT_URL="ftp://host" must be an http:// or https:// URL`:      func(cfg *api.Config) { cfg.Pages.CommentURL = "ftp://host" },
+		`PAGES_COMMENT_URL="http://me:xxxxx@host" must have no user, query or fragment: browsers are given it`: func(cfg *api.Config) {
+			cfg.Pages.CommentURL = "http://me:secret@host"
+		},
+		`PAGES_READER_URL="http://host/?a" must have no user, query or fragment: browsers are given it`: func(cfg *api.Config) {
+			cfg.Pages.ReaderURL = "http://host/?a"
+		},
+		"INSTANCE_ID must be 1 to 128 characters of A-Z a-z 0-9 . _ : -": func(cfg *api.Config) { cfg.Server.InstanceID = "the statistics" },
 	} {
 		require.EqualError(t, api.Run(t.Context(), servertest.Defaults(t, change)), want)
 	}

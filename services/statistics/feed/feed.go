@@ -47,10 +47,11 @@ type watcher struct {
 	next chan []byte
 }
 
-// New makes a Feed of what t knows, for as many as most watchers at a time. Their streams end when draining is closed.
-func New(t *tally.Tally, b *broker.Broker, most int, draining <-chan struct{}) *Feed {
+// New makes a Feed of what t and Redis, which ask asks, know. As many as most may watch at a time. Their streams end when draining
+// is closed.
+func New(t *tally.Tally, ask func(context.Context) (broker.Info, error), most int, draining <-chan struct{}) *Feed {
 	return &Feed{
-		tally: t, redis: &redis{broker: b}, most: most, draining: draining,
+		tally: t, redis: &redis{ask: ask}, most: most, draining: draining,
 		joined: make(chan struct{}, 1), watchers: map[*watcher]struct{}{},
 	}
 }

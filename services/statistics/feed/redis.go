@@ -13,7 +13,7 @@ const askInterval = time.Second
 
 // redis is what Redis says of itself. It is asked apart from the snapshots, so that they do not wait for it.
 type redis struct {
-	broker *broker.Broker
+	ask func(context.Context) (broker.Info, error)
 
 	mu   sync.Mutex
 	last redisFigures
@@ -42,7 +42,7 @@ func (r *redis) run(ctx context.Context, watched func() bool) {
 			r.set(redisFigures{})
 			before = broker.Info{}
 		} else {
-			info, err := r.broker.Info(ctx)
+			info, err := r.ask(ctx)
 			now := time.Now()
 			r.set(figuresOf(info, err == nil, before, now.Sub(at)))
 			before, at = info, now
