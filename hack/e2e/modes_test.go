@@ -3,6 +3,7 @@
 package e2e_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"github.com/tmaxmax/go-sse"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -312,11 +314,39 @@ func (s *system) awaitGone(t *testing.T, pods []corev1.Pod) {
 	})
 }
 
+// pagesThroughTheGateway checks that a browser has the pages and the stream of the fleet where it has everything else.
+func pagesThroughTheGateway(t *testing.T, s *system) {
+	t.Helper()
+	for _, path := range []string{"/", "/watch?videoid=video1", "/client.js", "/pages.json", "/viewers?videoid=video1"} {
+		status, body, err := request(http.MethodGet, s.reader+path, "")
+		require.NoError(t, err)
+		assert.Equal(t, http.StatusOK, status, "%s: %s", path, body)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.reader+"/fleet", http.NoBody)
+	require.NoError(t, err)
+	r.Close = true
+	response, err := http.DefaultClient.Do(r)
+	require.NoError(t, err)
+	defer func() { _ = response.Body.Close() }()
+	require.Equal(t, http.StatusOK, response.StatusCode)
+	for event, err := range sse.Read(response.Body, &sse.ReadConfig{MaxEventSize: 1 << 20}) {
+		require.NoError(t, err)
+		if event.Type == "" {
+			assert.Contains(t, event.Data, `"id":"livecomments-reader-`)
+			return
+		}
+	}
+	require.FailNow(t, "the stream ended without a snapshot")
+}
+
 // onlyTheGatewayIsOpen checks what strangers reach: the gateway's paths, and nothing behind it.
 func onlyTheGatewayIsOpen(t *testing.T, s *system) {
+	pagesThroughTheGateway(t, s)
 	for path, want := range map[string]int{
 		"/statistics": http.StatusOK, "/connect": http.StatusBadRequest, "/comment": http.StatusMethodNotAllowed,
-		"/place?userid=me&videoid=v": http.StatusNotFound, "/fleet": http.StatusNotFound, "/metrics": http.StatusNotFound, "/livez": http.StatusNotFound,
+		"/place?userid=me&videoid=v": http.StatusNotFound, "/metrics": http.StatusNotFound, "/livez": http.StatusNotFound,
 	} {
 		status, body, err := request(http.MethodGet, s.reader+path, "")
 		require.NoError(t, err)

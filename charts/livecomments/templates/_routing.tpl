@@ -69,6 +69,63 @@
 {{- end }}
 {{- end }}
 
+{{/* Whether the pages come from outside without a gateway. */}}
+{{- define "livecomments.pages.routed" -}}
+{{- $outside := or .Values.ingress.enabled .Values.httpRoute.enabled }}
+{{- with .Values.statistics.pages }}{{ if and .enabled .public $outside (ne $.Values.routing.mode "gateway") }}true{{ end }}{{ end }}
+{{- end }}
+
+{{/* The paths that the pages and what they need have, and the type of each. */}}
+{{- define "livecomments.pages.paths" -}}
+{"/": "Exact", "/watch": "Exact", "/client.js": "Exact", "/pages.json": "Exact", "/fleet": "Exact", "/viewers": "Exact", "/assets": "Prefix"}
+{{- end }}
+
+{{/* The first address of all from outside, empty where there is none. */}}
+{{- define "livecomments.outside" -}}
+{{- $addresses := list }}
+{{- if .Values.ingress.enabled }}
+{{- range .Values.ingress.hosts }}{{ $addresses = append $addresses (printf "http%s://%s" (ternary "s" "" (not (empty $.Values.ingress.tls))) .) }}{{ end }}
+{{- else if .Values.httpRoute.enabled }}
+{{- range .Values.httpRoute.hostnames }}{{ $addresses = append $addresses (print "https://" .) }}{{ end }}
+{{- end }}
+{{- range $addresses | reverse }}{{ if not (contains "*" .) }}{{ $addresses = list . }}{{ end }}{{ end }}
+{{- with $addresses }}{{ if not (contains "*" (first .)) }}{{ first . }}{{ end }}{{ end }}
+{{- end }}
+
+{{/* Whether the pages are where the readers and the Comment API are: behind one address. */}}
+{{- define "livecomments.pages.together" -}}
+{{- if eq .Values.routing.mode "gateway" }}{{ if .Values.gateway.statistics }}true{{ end }}
+{{- else }}{{ include "livecomments.pages.routed" . }}
+{{- end }}
+{{- end }}
+
+{{/* The pages, and where a browser finds the other parts: where it has the page from, or from outside, or where the notes forward ports. */}}
+{{- define "livecomments.env.pages" -}}
+{{- $reader := include "livecomments.outside" . }}
+{{- $comment := $reader }}
+{{- if include "livecomments.pages.together" . }}
+{{- $reader = "" }}
+{{- $comment = "" }}
+{{- else if $reader }}
+{{- else if eq .Values.routing.mode "gateway" }}
+{{- $reader = "http://localhost:8080" }}
+{{- $comment = $reader }}
+{{- else }}
+{{- $reader = printf "%s://localhost:4000" (include "livecomments.reader.scheme" .) }}
+{{- $comment = "http://localhost:3000" }}
+{{- end }}
+{{- with .Values.statistics.pages }}
+- name: PAGES
+  value: {{ .enabled | quote }}
+{{- if .enabled }}
+- name: PAGES_READER_URL
+  value: {{ .readerUrl | default $reader | quote }}
+- name: PAGES_COMMENT_URL
+  value: {{ .commentUrl | default $comment | quote }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* The authority of the readers' certificate, for the simulated viewers, as a volume and its mount: without the key. */}}
 {{- define "livecomments.readerCA" -}}
 {{- with .Values.reader.tls }}{{ if and .secretName .caSecretKey }}true{{ end }}{{ end }}

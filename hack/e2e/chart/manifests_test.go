@@ -125,9 +125,11 @@ func TestTheNotesSayHowToReachIt(t *testing.T) {
 	for set, expect := range map[string][]string{
 		"": {
 			"port-forward service/livecomments-gateway 8080:80", "curl -N 'http://localhost:8080/connect", "get hpa livecomments-reader",
-			"Nothing is reachable from outside yet", "A delivery costs it about 17 µs of CPU",
+			"Nothing is reachable from outside yet", "http://localhost:8080/watch?videoid=demo\n", "A delivery costs it about 17 µs of CPU",
 		},
-		random: {"port-forward service/livecomments-reader 4000:4000", "curl -N 'http://localhost:4000/connect", "more readers do not help"},
+		publicPages:                    {"http://live.example.org/\n     http://live.example.org/watch?videoid=demo\n"},
+		"gateway: {statistics: false}": {"http://localhost:5000/watch?videoid=demo\n"},
+		random:                         {"port-forward service/livecomments-reader 4000:4000", "curl -N 'http://localhost:4000/connect", "more readers do not help"},
 		hostPorts: {
 			"curl -NL 'http://localhost:4000/connect", "must reach each at\n\n     http://$(HOST_IP):4000\n", "one reader a node",
 			"it must be privileged: baseline and restricted refuse host ports",

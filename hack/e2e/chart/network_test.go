@@ -261,6 +261,8 @@ func TestWhoMayComeInCanBeChosen(t *testing.T) {
 		{behind, "gateway metrics", []string{"prometheus"}},
 		{"monitoring: {serviceMonitor: {enabled: true}}", "gateway metrics", []string{"edge", "neighbour", "prometheus"}},
 		{"", "statistics", nil},
+		{publicPages, "statistics", []string{"edge", "neighbour", "prometheus"}},
+		{publicPages + "\nnetworkPolicy: {statisticsFrom: " + peer("edge") + "}", "statistics", []string{"edge"}},
 		{"networkPolicy: {statisticsFrom: " + peer("edge") + "}", "statistics", []string{"edge"}},
 		{"networkPolicy: {monitoringFrom: " + peer("monitoring") + "}", "statistics", []string{"prometheus"}},
 		{"monitoring: {serviceMonitor: {enabled: true}}", "statistics", []string{"edge", "neighbour", "prometheus"}},

@@ -185,6 +185,58 @@ func TestAllThatComesFromOutsideGoesThroughTheGateway(t *testing.T) {
 	assert.Equal(t, "0s", rules[0].Timeouts.Request, "a stream lives as long as the reader says")
 }
 
+func TestThePagesKnowWhereTheReadersAndTheCommentAPIAre(t *testing.T) {
+	const ingress = "ingress: {enabled: true, hosts: ['*.example.org', live.example.org], tls: [{hosts: [live.example.org]}]}\n"
+	const route = "httpRoute: {enabled: true, parentRefs: [{name: public}], hostnames: [live.example.org]}\n"
+	for values, want := range map[string][2]string{
+		"":                                       {"", ""},
+		ingress:                                  {"", ""},
+		"gateway: {statistics: false}":           {"http://localhost:8080", "http://localhost:8080"},
+		ingress + "gateway: {statistics: false}": {"https://live.example.org", "https://live.example.org"},
+		random:                                   {"http://localhost:4000", "http://localhost:3000"},
+		secured:                                  {"https://localhost:4000", "http://localhost:3000"},
+		random + "\n" + route:                    {"https://live.example.org", "https://live.example.org"},
+		publicPages:                              {"", "https://api.example.org/live"},
+		random + "\nstatistics: {pages: {readerUrl: 'https://r.example.org'}}": {"https://r.example.org", "http://localhost:3000"},
+	} {
+		variables := env(t, render(t, values).pods(t)["statistics"])
+		assert.Equal(t, "true", variables["PAGES"].Value, values)
+		assert.Equal(t, want, [2]string{variables["PAGES_READER_URL"].Value, variables["PAGES_COMMENT_URL"].Value}, values)
+	}
+	without := env(t, render(t, "statistics: {pages: {enabled: false}}").pods(t)["statistics"])
+	assert.Equal(t, "false", without["PAGES"].Value)
+}
+
+// pagePaths are what the pages and their scripts ask for.
+var pagePaths = []string{"/", "/assets", "/client.js", "/fleet", "/pages.json", "/viewers", "/watch"}
+
+func TestPagesForEverybodyAreRoutedToTheStatisticsAPI(t *testing.T) {
+	rendered := render(t, publicPages)
+	for _, rule := range one[networkingv1.Ingress](t, rendered, "Ingress", "livecomments").Spec.Rules {
+		var paths []string
+		for _, path := range rule.HTTP.Paths {
+			if path.Backend.Service.Name == "livecomments-statistics" {
+				paths = append(paths, path.Path)
+				assert.Equal(t, path.Path == "/assets", *path.PathType == networkingv1.PathTypePrefix, path.Path)
+			}
+		}
+		assert.Equal(t, pagePaths, paths)
+	}
+	var paths []string
+	for _, rule := range one[httpRoute](t, rendered, "HTTPRoute", "livecomments").Spec.Rules {
+		if rule.BackendRefs[0].Name != "livecomments-statistics" {
+			continue
+		}
+		assert.EqualValues(t, 5000, rule.BackendRefs[0].Port)
+		assert.Equal(t, "0s", rule.Timeouts.Request, "the fleet's stream has no end")
+		for _, match := range rule.Matches {
+			paths = append(paths, match.Path.Value)
+			assert.Equal(t, match.Path.Value == "/assets", match.Path.Type == "PathPrefix", match.Path.Value)
+		}
+	}
+	assert.Equal(t, pagePaths, paths)
+}
+
 // ours are values of this repository's files, the last of which counts.
 func ours(t *testing.T, files ...string) string {
 	t.Helper()

@@ -66,7 +66,12 @@ redis: {enabled: false}
 externalRedis: {existingSecret: shared-redis, existingSecretKey: url, tls: {caSecret: redis-ca, caSecretKey: root.crt, certSecret: redis-client}}`
 	passwordSecret = `
 redis: {auth: {existingSecret: shared-redis, existingSecretKey: redis-password}}`
-	random    = "routing: {mode: random}"
+	random      = "routing: {mode: random}"
+	publicPages = `
+routing: {mode: random}
+statistics: {pages: {public: true, commentUrl: "https://api.example.org/live"}}
+ingress: {enabled: true, hosts: ["*.example.org", live.example.org]}
+httpRoute: {enabled: true, parentRefs: [{name: public}]}`
 	hostPorts = `
 routing: {mode: redirect}
 reader: {hostPort: 4000, replicas: 3, autoscaling: {enabled: false}}
@@ -103,6 +108,8 @@ reader: {replicas: 0, autoscaling: {enabled: false}, drain: {preStopSeconds: 0, 
 	"a Redis elsewhere by its URL":                     externalURL,
 	"a Redis elsewhere by a Secret, with certificates": externalSecret,
 	"viewers go to any reader":                         random,
+	"pages for everybody":                              publicPages,
+	"no pages":                                         "statistics: {pages: {enabled: false}}",
 	"viewers are sent to a port of the reader's node":  hostPorts,
 	"viewers are sent to readers that speak TLS":       secured,
 	"a gateway of one's own making": `
