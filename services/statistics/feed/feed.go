@@ -69,10 +69,14 @@ func (f *Feed) Run(ctx context.Context) {
 			return
 		case <-ticker.C:
 			f.sample()
+			if f.watched() {
+				f.publish()
+			}
 		case <-f.joined:
-		}
-		if f.watched() {
-			f.publish()
+			// Of several who came together, the first has had one made for all.
+			if !f.fresh() {
+				f.publish()
+			}
 		}
 	}
 }
@@ -81,6 +85,13 @@ func (f *Feed) watched() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return len(f.watchers) > 0
+}
+
+// fresh reports whether the latest snapshot is that of this second.
+func (f *Feed) fresh() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return time.Since(f.made) < interval
 }
 
 // sample adds the present to the past.
