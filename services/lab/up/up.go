@@ -3,6 +3,7 @@
 package up
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -270,7 +271,8 @@ func (s *system) startStatistics(at place) error {
 		StatisticsAPIURL: s.at.Statistics, URL: "http://" + statistics.ReportListener.Addr().String(), Interval: reportInterval,
 	}
 	statistics.Redis.RedisURL, statistics.TopicsInterval = s.at.Redis, topicsInterval
-	statistics.Pages.ReaderURL, statistics.Pages.CommentURL = s.at.Readers[0], s.at.Comment
+	statistics.Pages.ReaderURL = cmp.Or(statistics.Pages.ReaderURL, s.at.Readers[0])
+	statistics.Pages.CommentURL = cmp.Or(statistics.Pages.CommentURL, s.at.Comment)
 	s.launch("statistics", func(ctx context.Context) error { return statisticsapi.Run(ctx, statistics) })
 	return nil
 }

@@ -133,6 +133,49 @@ func TestTheSmallSceneFlowsFromPostersToViewers(t *testing.T) {
 	assert.Regexp(t, `\d+ comments posted, 0 not taken; \d+ arrived at viewers: 0 missing 0 duplicates 0 misordered`, out)
 }
 
+func TestABrowserFindsThePagesAndWhatTheyNeed(t *testing.T) {
+	l := start(t, func(c *up.Command) { c.CommentsPerMinute = 600 })
+	assert.Contains(t, l.out.String(), "open "+l.Statistics+" to see the fleet, and "+l.Statistics+"/watch?videoid=video1 to watch")
+	for _, path := range []string{"/", "/watch?videoid=video1", "/client.js"} {
+		assert.Equal(t, 200, servertest.Do(t, "GET", l.Statistics+path, "").Status, path)
+	}
+	var addresses struct{ Reader, Comment string }
+	l.get(l.Statistics+"/pages.json", &addresses)
+	assert.Equal(t, l.Readers[0], addresses.Reader)
+	assert.Equal(t, l.Comment, addresses.Comment)
+
+	l.await(func(s tally.Totals) bool {
+		return s.ReaderAPIs.TotalActiveConnections == 3 && s.Rates.CopiesPerComment > 0
+	})
+	var audience struct {
+		Viewers int
+		Exact   bool
+	}
+	require.Eventually(t, func() bool {
+		l.get(l.Statistics+"/viewers?videoid=video1", &audience)
+		return audience.Viewers == 2 && audience.Exact
+	}, 60*time.Second, 50*time.Millisecond)
+	fleet := servertest.Watch(t, "GET", l.Statistics+"/fleet", "")
+	assert.Equal(t, "past", fleet.Expect(t).Type)
+	var snapshot struct {
+		Viewers int
+		Readers []struct {
+			ID     string
+			Shared bool
+		}
+	}
+	require.NoError(t, json.Unmarshal([]byte(fleet.Expect(t).Data), &snapshot))
+	assert.Equal(t, 3, snapshot.Viewers)
+	require.Len(t, snapshot.Readers, 3)
+	for _, reader := range snapshot.Readers {
+		assert.True(t, reader.Shared, "all are in one process")
+	}
+	require.NoError(t, l.stop())
+	for range fleet.Events { // what came until then
+	}
+	fleet.ExpectEnd(t)
+}
+
 func TestTheReportedShareIsWhatTheReadersAndRedisSay(t *testing.T) {
 	brokertest.Each(t, func(t *testing.T, server *brokertest.Redis) {
 		l := start(t, func(c *up.Command) {
