@@ -149,7 +149,7 @@ deploy: $(BIN)/kind $(BIN)/helm ## Build, and install or upgrade the chart on th
 	$(BIN)/helm upgrade livecomments charts/livecomments --install --kube-context kind-$(CLUSTER) --namespace livecomments --create-namespace \
 	  --values k8s/values-kind.yaml $(if $(OFFLINE),--values k8s/values-offline.yaml) --values bin/images/values.yaml --wait --timeout 3m >/dev/null
 	@docker exec $(CLUSTER)-control-plane kubectl --kubeconfig /etc/kubernetes/admin.conf --namespace livecomments get pods
-	@echo; echo "All pods are ready. Open http://localhost:8080/statistics, or watch and comment:"
+	@echo; echo "All pods are ready. Open http://localhost:8080 to see the fleet, http://localhost:8080/watch?videoid=demo to watch and comment, or by hand:"
 	@echo "  curl -N 'http://localhost:8080/connect?userid=me&videoid=demo'"
 	@echo "  curl http://localhost:8080/comment -d '{\"userid\":\"me\",\"videoid\":\"demo\",\"comment\":\"hello\"}'"
 	@echo "Scale the readers: kubectl --context kind-$(CLUSTER) -n livecomments scale deployment/livecomments-reader --replicas=6"
