@@ -99,6 +99,26 @@ fuzz: ## Fuzz the parsers for half a minute each.
 	go test -run '^$$' -fuzz FuzzEscapeLineBreaks -fuzztime 30s ./services/shared/comment
 	go test -run '^$$' -fuzz FuzzParseMessage -fuzztime 30s ./services/shared/broker
 
+# What the pages take from npm: it is copied into the repository, so that building and running need no npm.
+PAGES    := services/statistics/pages
+PACKAGED := $(PAGES)/node_modules/.package-lock.json
+UPLOT    := $(addprefix $(PAGES)/node_modules/uplot/,dist/uPlot.iife.min.js dist/uPlot.min.css LICENSE)
+
+$(PACKAGED): $(PAGES)/package-lock.json
+	@cd $(PAGES) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
+	@touch $@
+
+.PHONY: assets
+assets: $(PACKAGED) ## Copy uPlot, which draws the pages' charts, from its npm package.
+	cp $(UPLOT) $(PAGES)/static/
+	mv $(PAGES)/static/LICENSE $(PAGES)/static/uPlot.LICENSE.txt
+
+.PHONY: check-assets
+check-assets: SHELL := bash
+check-assets: $(PACKAGED) ## Check that the copy is what the npm package has.
+	@cat $(UPLOT) | cmp - <(cd $(PAGES)/static && cat uPlot.iife.min.js uPlot.min.css uPlot.LICENSE.txt) || \
+	  { echo "make assets brings the copy of uPlot up to date" >&2; exit 1; }
+
 .PHONY: settings
 settings: ## Write the tables of docs/configuration.md from the services' settings.
 	go run ./services/lab settings --write docs/configuration.md
