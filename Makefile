@@ -43,7 +43,19 @@ test: prepare ## Test everything with the race detector, against the embedded Re
 	@command -v node >/dev/null || echo "node is not in the PATH: the JavaScript of the documentation is not tested with it"
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
 	  echo "Chromium is not in the PATH: what a browser does is not tested; hack/prepare chromium installs it"
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory axe; else \
+	  echo "npm is not in the PATH: whether the pages are accessible is not tested"; fi
 	go test -race -timeout 10m $(TESTED)
+
+.PHONY: bench-pages
+bench-pages: prepare ## Measure the Watch page under 100 comments a second for a minute: frames, tasks, memory.
+	@hack/prepare chromium
+	LIVECOMMENTS_BENCH_PAGES=60s go test -count=1 -timeout 10m -v -run TestTheWatchPageIsSmooth ./services/lab/browser
+
+.PHONY: screenshots
+screenshots: prepare ## Write docs/pages/*.png: both pages, light and dark, as a desktop and a phone show them.
+	@hack/prepare chromium fonts-inter fonts-noto-color-emoji
+	LIVECOMMENTS_SCREENSHOTS=$(CURDIR)/docs/pages go test -count=1 -timeout 10m -run TestScreenshots ./services/lab/browser
 
 CLIENT := services/statistics/pages/client
 
@@ -107,6 +119,9 @@ UPLOT    := $(addprefix $(PAGES)/node_modules/uplot/,dist/uPlot.iife.min.js dist
 $(PACKAGED): $(PAGES)/package-lock.json
 	@cd $(PAGES) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
 	@touch $@
+
+.PHONY: axe
+axe: $(PACKAGED) ## Install axe-core, by which the tests check that the pages are accessible.
 
 .PHONY: assets
 assets: $(PACKAGED) ## Copy uPlot, which draws the pages' charts, from its npm package.

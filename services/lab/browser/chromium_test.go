@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -51,6 +52,7 @@ type tab struct {
 	console
 	ctx    context.Context
 	chains []*chain // under the mutex of the console
+	wrong  []string // what the browser or the page complained of; under the same mutex
 }
 
 // chain is a request and those that it was redirected to. What was not sent, because nobody listens there, has no headers.
@@ -73,6 +75,9 @@ func open(t *testing.T, browser context.Context, name, url string) *tab {
 			if err == nil && (message.Type == chromedp.ConsoleLog || message.IsException()) {
 				p.write(message.Text)
 			}
+			if err == nil && (message.Type == chromedp.ConsoleError || message.Type == chromedp.ConsoleWarning || message.IsException()) {
+				p.complain(message.String())
+			}
 		}
 	})
 	t.Cleanup(func() {
@@ -84,6 +89,19 @@ func open(t *testing.T, browser context.Context, name, url string) *tab {
 	require.NoError(t, err)
 	p.visit(t, url)
 	return p
+}
+
+func (p *tab) complain(of string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.wrong = append(p.wrong, of)
+}
+
+// complaints are the errors, warnings and exceptions in the console.
+func (p *tab) complaints() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.wrong)
 }
 
 // visit has the tab leave its page for another.

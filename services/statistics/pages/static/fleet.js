@@ -151,7 +151,7 @@ function showChecks({ verification: v, clients }) {
 }
 
 function showRedis({ redis }) {
-  if (!redis) {
+  if (!redis || redis.up === null) {
     $("redis").hidden = true;
     write($("redis-says"), "Nothing is known yet.");
     return;
@@ -350,6 +350,8 @@ function listen() {
 }
 
 listen();
+// A page that was kept, frozen, and comes back has figures of long ago.
+addEventListener("pageshow", ({ persisted }) => { if (persisted) location.reload(); });
 
 // ---- Explanations open beside what they explain.
 

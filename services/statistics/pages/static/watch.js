@@ -106,6 +106,9 @@ function follow(stream, list) {
   });
   sayFacts();
   setInterval(sayFacts, 1000);
+  // A page that is left may be kept, frozen, for whoever comes back. Meanwhile it must not hold the stream that other tabs share.
+  addEventListener("pagehide", () => stream.close());
+  addEventListener("pageshow", ({ persisted }) => { if (persisted) location.reload(); });
 }
 
 function sayFacts() {
