@@ -56,7 +56,8 @@ type figures struct {
 func figuresOf(totals tally.Totals) figures {
 	f := figures{
 		float64(totals.ReaderAPIs.TotalActiveConnections), float64(totals.StoredComments),
-		totals.Rates.CommentsPerSecond, totals.Rates.DeliveriesPerSecond, map[string][3]float64{},
+		totals.Rates.CommentsPerSecond, totals.Rates.DeliveriesPerSecond,
+		map[string][3]float64{},
 	}
 	for _, r := range totals.ReaderAPIs.Readers {
 		f.Readers[r.InstanceID] = [3]float64{float64(r.ActiveConnections), float64(r.SubscribedTopicCount), r.SubscriptionShare}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"unicode"
@@ -30,7 +31,7 @@ func TestEveryLinkInTheDocumentationLeadsSomewhere(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if entry.IsDir() && (entry.Name() == "bin" || entry.Name() == ".git") {
+		if entry.IsDir() && slices.Contains([]string{"bin", ".git", "node_modules"}, entry.Name()) {
 			return filepath.SkipDir
 		}
 		page, err := filepath.Rel(repository, path)
