@@ -2,8 +2,10 @@ package browser_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"reflect"
@@ -17,6 +19,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/livecomments/livecomments/services/lab/up"
+	"github.com/livecomments/livecomments/services/shared/broker/brokertest"
+	"github.com/livecomments/livecomments/services/shared/reports"
+	"github.com/livecomments/livecomments/services/shared/server/servertest"
+	statisticsapi "github.com/livecomments/livecomments/services/statistics/api"
 	"github.com/livecomments/livecomments/services/statistics/tally"
 )
 
@@ -169,4 +175,41 @@ func emulate(t *testing.T, page *tab, scheme string, width, height int64) {
 		options = append(options, chromedp.EmulateMobile, chromedp.EmulateScale(2))
 	}
 	page.do(t, chromedp.EmulateViewport(width, height, options...))
+}
+
+func TestTheFleetPageKeepsItsRowsOfTwoHundredReaders(t *testing.T) {
+	chromium := startChromium(t)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	redis := brokertest.Embedded(t)
+	cfg := servertest.Defaults(t, func(cfg *statisticsapi.Config) {
+		cfg.Redis.RedisURL, cfg.ReportListener = redis.URL(), listener
+		cfg.Tally.StaleAfter = time.Hour
+	})
+	pages := servertest.Start(t, &cfg.Server, "statistics", func(ctx context.Context) error { return statisticsapi.Run(ctx, cfg) }).AwaitReady(t).URL
+	report := func(number, viewers int) {
+		r := reports.Reader{InstanceID: fmt.Sprintf("reader-%03d", number), ActiveConnections: viewers, SubscribedTopicCount: 450, SubscribedTopics: []string{}}
+		r.Process = uint64(number)
+		body, err := json.Marshal(r)
+		require.NoError(t, err)
+		answer := servertest.Do(t, http.MethodPost, "http://"+listener.Addr().String()+r.Path(), string(body))
+		require.Equal(t, http.StatusOK, answer.Status, answer.Body)
+	}
+	for number := range 200 {
+		report(number+1, 10_000)
+	}
+	page := open(t, chromium, "the page", pages+"/")
+	page.awaitText(t, "#viewers", "2,000,000")
+	page.awaitTrue(t, `document.querySelectorAll("#readers tr").length === 200`)
+	page.do(t, chromedp.Evaluate[chromedp.Void](`rows = [...document.querySelectorAll("#readers tr")]; document.querySelector("#readers-scroll").scrollTop = 1e6;`))
+	page.awaitText(t, "#readers tr:last-child td", "10,000")
+
+	report(1, 9_999)
+	report(200, 10_002)
+	page.awaitText(t, "#viewers", "2,000,001")
+	page.awaitText(t, "#readers tr:last-child td", "10,002")
+	page.do(t, chromedp.Evaluate[chromedp.Void](`document.querySelector("#readers-scroll").scrollTop = 0;`))
+	page.awaitText(t, "#readers tr:first-child td", "9,999") // it was out of sight when that came
+	assert.True(t, get[bool](t, page, `[...document.querySelectorAll("#readers tr")].every((row, i) => row === rows[i])`), "rows stay")
+	assert.Empty(t, page.complaints())
 }
