@@ -163,10 +163,11 @@ func TestTheWatchPageMissesNothingWhenReadersAreKilled(t *testing.T) {
 	missed := posted.posted.Load() + 100
 	require.Eventually(t, func() bool { return posted.posted.Load() >= missed }, time.Minute, 10*time.Millisecond)
 	door.start()
-	page.awaitTrue(t, `shown.some((entry) => /^caught up [0-9]+$/.test(entry.textContent))`)
+	page.awaitText(t, "#reader", door.name)
 	posted.stop()
 	n := posted.posted.Load()
 	page.awaitShown(t, fmt.Sprint(n))
+	page.awaitTrue(t, `shown.some((entry) => /^caught up [0-9]+$/.test(entry.textContent))`)
 
 	var numbers []string
 	for _, text := range page.shown(t) {

@@ -31,7 +31,8 @@ function sentence({ readerCount, viewers, channels }) {
   if (readerCount === 0) return "No reader is running";
   const readers = many(readerCount, "reader");
   if (viewers === 0) return `${readers}, and nobody watches`;
-  return `${readers} ${readerCount === 1 ? "serves" : "serve"} ${many(viewers, "viewer")} of ${many(channels, "video")}`;
+  const videos = channels === null ? "" : ` of ${many(channels, "video")}`;
+  return `${readers} ${readerCount === 1 ? "serves" : "serve"} ${many(viewers, "viewer")}${videos}`;
 }
 
 // What the simulated viewers found: tone and text.
@@ -53,7 +54,7 @@ function showHeadline(now) {
   write($("verdict"), text);
 
   figure($("viewers"), now.viewers, count);
-  write($("viewers-aside"), `${many(now.channels, "video")} watched`);
+  write($("viewers-aside"), now.channels === null ? "" : `${many(now.channels, "video")} watched`);
   figure($("comments"), now.comments, rate);
   write($("comments-aside"), `${count(now.storedComments)} stored`);
   figure($("deliveries"), now.deliveries, rate);
@@ -117,7 +118,7 @@ function placement({ routing, random, messages, readerCount, viewers }) {
 
 function showPlacement(now) {
   write($("placement-says"), placement(now));
-  const shares = now.readers.map(({ share }) => share);
+  const shares = now.readers.map(({ share }) => share).filter((share) => share !== null);
   const mean = shares.length > 0 ? shares.reduce((sum, share) => sum + share, 0) / shares.length : null;
   pairs.copies([now.copies, now.random?.copies], ratio);
   pairs.share([mean, now.random?.share], percent);
@@ -306,6 +307,11 @@ let newest = null, waiting = false;
 
 // What comes while the page is hidden, or faster than it is drawn, is not drawn; the charts keep it.
 function take(now) {
+  // Of very many videos the API does not know at first how many are watched, and says 0.
+  if (now.channels === 0 && now.viewers > 0) {
+    now.channels = null;
+    for (const reader of now.readers) reader.share = null;
+  }
   addSample(now);
   newest = now;
   if (waiting) return;
