@@ -100,6 +100,7 @@ function follow(stream, list) {
   });
   stream.addEventListener("state", ({ detail }) => {
     sayState(detail);
+    if (detail.state === "closed" && facts.arrived > 0) list.add([new Notice(`the stream is closed: ${detail.reason ?? "it ended"}`, "warn")]);
     if (!detail.caughtUp) return;
     facts.caughtUp += detail.caughtUp;
     list.add([new Notice(`caught up ${count(detail.caughtUp)}`)]);
