@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -169,18 +170,58 @@ func TestTheWatchPageMissesNothingWhenReadersAreKilled(t *testing.T) {
 	page.awaitShown(t, fmt.Sprint(n))
 	page.awaitTrue(t, `shown.some((entry) => /^caught up [0-9]+$/.test(entry.textContent))`)
 
-	var numbers []string
+	accountsForAll(t, page, n)
+	assert.LessOrEqual(t, get[int](t, page, `document.querySelector("#comments").childElementCount`), 300)
+}
+
+// accountsForAll checks that a page of openWatch has shown the comments 1 to n in their order, or said how many it does not keep.
+func accountsForAll(t *testing.T, page *tab, n int64) {
+	t.Helper()
+	var last int64
 	for _, text := range page.shown(t) {
 		if caughtUp, found := strings.CutPrefix(text, "caught up "); found {
 			assert.NotEqual(t, "0", caughtUp)
-			continue
+		} else if left, found := cutAny(text, " comments before these are not kept", " comment before these is not kept"); found {
+			// More was missed than the list keeps, and it says so.
+			n, err := strconv.ParseInt(left, 10, 64)
+			require.NoError(t, err)
+			last += n
+		} else {
+			last++
+			require.Equal(t, fmt.Sprint(last), text, "the client has handed over %s of %d; %s",
+				get[string](t, page, `document.querySelector("#arrived").textContent`), n, page.complaints())
 		}
-		numbers = append(numbers, "you "+text)
 	}
-	if !assert.Equal(t, upTo(n), numbers) {
-		t.Log("the client has handed over:", get[string](t, page, `document.querySelector("#arrived").textContent`), "of", n, "page:", page.complaints())
+	assert.Equal(t, n, last)
+}
+
+// cutAny is what is before one of the suffixes.
+func cutAny(text string, suffixes ...string) (before string, found bool) {
+	for _, suffix := range suffixes {
+		if before, found = strings.CutSuffix(text, suffix); found {
+			return before, true
+		}
 	}
-	assert.LessOrEqual(t, get[int](t, page, `document.querySelector("#comments").childElementCount`), 300)
+	return text, false
+}
+
+func TestTheWatchPageSaysHowManyItDoesNotKeep(t *testing.T) {
+	chromium := startChromium(t)
+	redis := brokertest.Real(t)
+	fleet := newFleet(t, redis, "hash")
+	fleet[0].start()
+	page := openWatch(t, chromium, "the page", servePages(t, redis, fleet[0].URL))
+	posted := startPoster(t, redis)
+	page.awaitShown(t, "1")
+	fleet[0].end(syscall.SIGKILL)
+	page.awaitTrue(t, `document.querySelector("#state").dataset.state !== "open"`)
+	missed := posted.posted.Load() + 400
+	require.Eventually(t, func() bool { return posted.posted.Load() >= missed }, 2*time.Minute, 10*time.Millisecond)
+	posted.stop()
+	fleet[0].start()
+	page.awaitShown(t, fmt.Sprint(posted.posted.Load()))
+	page.awaitTrue(t, `shown.some((entry) => /^[0-9]+ comments before these are not kept$/.test(entry.textContent))`)
+	accountsForAll(t, page, posted.posted.Load())
 }
 
 // names are the readers in what asked returns, each once in a row.

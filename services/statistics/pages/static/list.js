@@ -73,7 +73,7 @@ export class List {
   /** Adds comments and notices, in their order. */
   add(entries) {
     if (entries.length === 0) return;
-    this.#waiting = this.#waiting.length === 0 ? entries.slice(-this.#limit) : this.#waiting.concat(entries);
+    this.#waiting = this.#waiting.concat(entries);
     const over = this.#waiting.length - this.#limit;
     if (over > 0) this.#left += this.#waiting.splice(0, over).filter(isComment).length;
     if (this.#pinned) this.#show();
