@@ -43,8 +43,8 @@ test: prepare ## Test everything with the race detector, against the embedded Re
 	@command -v node >/dev/null || echo "node is not in the PATH: the JavaScript of the documentation is not tested with it"
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
 	  echo "Chromium is not in the PATH: what a browser does is not tested; hack/prepare chromium installs it"
-	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory axe; else \
-	  echo "npm is not in the PATH: whether the pages are accessible is not tested"; fi
+	@command -v npm >/dev/null && $(MAKE) --no-print-directory axe || \
+	  echo "axe-core cannot be had from npm: whether the pages are accessible is not tested"
 	go test -race -timeout 10m $(TESTED)
 
 .PHONY: bench-pages

@@ -202,10 +202,11 @@ func scaled(t *testing.T, s *system) {
 	} else {
 		assert.Less(t, after.share, 0.62*before.share, "twice the readers each take in about half")
 		// Small videos stay whole. The celebrity's 90 of 300 viewers are on one of three readers, and on two of six, which may have
-		// 75 viewers each: its share of the comments comes as often.
+		// 75 viewers each, or three, when the hash of the pods' names gives the second too many small videos (one time in thirty):
+		// its share of the comments comes as often.
 		const fanComments, noise = float64(fans) / sceneViewers, 0.05
 		assert.LessOrEqual(t, before.copies, 1+fanComments+noise)
-		assert.LessOrEqual(t, after.copies, 1+fanComments+noise)
+		assert.LessOrEqual(t, after.copies, 1+2*fanComments+noise)
 		for _, r := range []row{before, after} {
 			assert.LessOrEqual(t, r.busiest, 1.5)
 		}

@@ -89,8 +89,9 @@ const (
 	// connectRate is how many viewers of a fleet connect a second. Readers know each other's loads of a moment ago; the more come
 	// in that moment, the more of them must move afterwards, at MOVE_RATE.
 	connectRate = 125
-	// settleLimit is how long a measurement waits until all viewers are where they belong.
-	settleLimit = 8 * time.Second
+	// settleLimit is how long a measurement waits until all viewers are where they belong. Small videos that came before a celebrity
+	// was known for one make way for it at MOVE_RATE.
+	settleLimit = time.Minute
 	// silenceLimit is how long a measurement waits for the first comment of a round.
 	silenceLimit = time.Minute
 	// quiet is the time in which all comments that were posted have arrived.

@@ -61,7 +61,8 @@ type crowd struct {
 	viewers float64
 }
 
-// celebrities are the crowds of an audience, the largest first.
+// celebrities are the crowds of the audiences. They are not in the order of their sizes: then one viewer more or less would swap
+// two that are nearly equal, and with them what the readers are to have.
 func (w *Weights) celebrities(audiences iter.Seq2[Video, int]) []crowd {
 	var all []crowd
 	for video, viewers := range audiences {
@@ -69,7 +70,7 @@ func (w *Weights) celebrities(audiences iter.Seq2[Video, int]) []crowd {
 			all = append(all, crowd{video, part * float64(viewers)})
 		}
 	}
-	slices.SortFunc(all, func(a, b crowd) int { return cmp.Or(cmp.Compare(b.viewers, a.viewers), cmp.Compare(a.video, b.video)) })
+	slices.SortFunc(all, func(a, b crowd) int { return cmp.Compare(a.video, b.video) })
 	return all
 }
 

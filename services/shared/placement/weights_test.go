@@ -166,6 +166,31 @@ func TestAnAudienceThatGrowsALittleMovesFewVideos(t *testing.T) {
 	}
 }
 
+func TestTwoCelebritiesOfNearlyOneSizeDoNotSwapTheirReaders(t *testing.T) {
+	random := rand.New(rand.NewPCG(11, 12))
+	for range 100 {
+		readers := names(6)
+		all := audiences(0, 1000)
+		for range 2 {
+			all[placement.Video(random.Uint64())] = 700
+		}
+		before := assigned(t, readers, all)
+		for video, viewers := range all {
+			if viewers != 700 {
+				continue
+			}
+			all[video]++
+			moved := 0
+			for video, reader := range assigned(t, readers, all) {
+				if before[video] != reader {
+					moved++
+				}
+			}
+			require.LessOrEqual(t, moved, 20, "one viewer more decides about few videos")
+		}
+	}
+}
+
 func TestAVideoThatIsAboutToMakeWayStaysWhereItIs(t *testing.T) {
 	s := strategy(t, placement.Bounded, names(14))
 	now, soon := weightsFor(s, audiences(800, 1400)), weightsFor(s, audiences(820, 1400))

@@ -133,6 +133,7 @@ func (f *Feed) join() (*watcher, []byte) {
 	if len(f.watchers) >= f.most {
 		return nil, nil
 	}
+	past := encode("past", map[string]any{"samples": append([]sample{}, f.past...)})
 	w := &watcher{make(chan []byte, 1)}
 	f.watchers[w] = struct{}{}
 	if time.Since(f.made) < interval {
@@ -143,8 +144,7 @@ func (f *Feed) join() (*watcher, []byte) {
 		default:
 		}
 	}
-	samples := append([]sample{}, f.past...)
-	return w, encode("past", map[string]any{"samples": samples})
+	return w, past
 }
 
 func (f *Feed) leave(w *watcher) {

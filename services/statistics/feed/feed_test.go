@@ -186,6 +186,20 @@ func TestThePastIsOfTheLastFiveMinutesAlsoWhenNobodyLooked(t *testing.T) {
 	})
 }
 
+func TestAReportThatIsMadeUpStopsNoPage(t *testing.T) {
+	on(t, func(t *testing.T, s *site) {
+		s.tally.SetTopics(1, nil)
+		s.report(reports.Reader{InstanceID: "r", ActiveConnections: 1, SubscribedTopicCount: 1, Audiences: map[string]uint64{"a": 0}, Usage: reports.Usage{CPUSeconds: 1e308}})
+		require.NoError(t, s.tally.TakeClient(reports.Client{ClientID: "v", LatencyMillis: reports.Latency{P50: -1e305, P99: 1e305, Max: 1e305, Count: 1}}))
+		time.Sleep(2 * time.Second)
+		s.report(reports.Reader{InstanceID: "r", ActiveConnections: 1, SubscribedTopicCount: 1, Audiences: map[string]uint64{"a": 0}, MessagesSent: 1 << 63})
+		events := s.open()
+		for range 5 {
+			assert.NotNil(t, next(t, events)["latency"])
+		}
+	})
+}
+
 func TestASnapshotOfAGreatFleetIsSmall(t *testing.T) {
 	on(t, func(t *testing.T, s *site) {
 		const readers, channels = 200, 90_000

@@ -229,7 +229,12 @@ func copies(rates tally.Rates) *float64 {
 }
 
 // round keeps four digits after the point: more only make a snapshot long.
-func round(number float64) float64 { return math.Round(number*1e4) / 1e4 }
+func round(number float64) float64 {
+	if math.IsNaN(number) || math.Abs(number) > 1e15 {
+		return 0 // it can only be made up, and JSON has no word for all of these
+	}
+	return math.Round(number*1e4) / 1e4
+}
 
 func rounded(number float64) *float64 {
 	number = round(number)
