@@ -4,6 +4,8 @@ SERVICES := client comment lab reader statistics
 PACKAGES  = $(addsuffix /...,$(shell go list -m -f '{{.Dir}}'))
 # The chart's tests and the end-to-end tests have targets of their own: Kubernetes' libraries take minutes to compile.
 TESTED    = $(filter-out $(CURDIR)/hack/%,$(PACKAGES))
+# The same for the workspace and for each module on its own, so that go tests again only what is built otherwise there.
+TESTFLAGS = -race -timeout 20m
 BIN      := $(CURDIR)/bin
 # gin's MessagePack is not used, and compiling it takes a third of a first build.
 export GOFLAGS := $(shell go env GOFLAGS) -tags=nomsgpack
@@ -45,7 +47,7 @@ test: prepare ## Test everything with the race detector, against the embedded Re
 	  echo "Chromium is not in the PATH: what a browser does is not tested; hack/prepare chromium installs it"
 	@command -v npm >/dev/null && $(MAKE) --no-print-directory axe || \
 	  echo "axe-core cannot be had from npm: whether the pages are accessible is not tested"
-	go test -race -timeout 10m $(TESTED)
+	go test $(TESTFLAGS) $(TESTED)
 
 .PHONY: bench-pages
 bench-pages: prepare ## Measure the Watch page under 100 comments a second for a minute: frames, tasks, memory.
@@ -88,7 +90,7 @@ modules: prepare ## Check that each module builds, passes its tests and is tidy 
 	@set -e; for module in $(MODULES); do \
 	  echo "== $$module"; \
 	  (cd $$module && export GOWORK=off && go mod tidy -diff && \
-	    if [ -n "$$(go list ./... 2>/dev/null)" ]; then go build ./... && go vet ./... && go test -timeout 10m ./...; fi) || exit 1; \
+	    if [ -n "$$(go list ./... 2>/dev/null)" ]; then go build ./... && go vet ./... && go test $(TESTFLAGS) ./...; fi) || exit 1; \
 	done
 
 .PHONY: soak
