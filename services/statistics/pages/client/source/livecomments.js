@@ -52,7 +52,7 @@ class Stream extends EventTarget {
   #channel; // to the other tabs
   #news = []; // not told to them yet
   #held = []; // the newest comments, for those that join
-  #floor = ""; // id after which none is missing in #held
+  #floor = ""; // id after which none is missing in #held; none after a gap without one
 
   constructor(options) {
     super();
@@ -228,6 +228,10 @@ class Stream extends EventTarget {
     if (type === "comment") {
       if (id && !this.#jumped && !isAfter(id, this.#last)) return false;
       if (this.#channel && this.#held.push(detail) > KEEP) this.#floor = this.#held.shift().id;
+    } else if (type === "gap") {
+      // A tab that joins is not to take what is on both sides of it for whole, nor ids of before for later ones.
+      this.#held = [];
+      this.#floor = "";
     } else if (type === "deleted") this.#held = this.#held.filter((held) => held.id !== detail.id);
     else if (type === "state") {
       const { caughtUp, ...status } = detail;
@@ -235,7 +239,7 @@ class Stream extends EventTarget {
       this.state = detail.state;
     }
     if (id && (type === "gap" || this.#jumped || isAfter(id, this.#last))) this.#last = id;
-    if (type === "gap" || !this.#floor) this.#floor = this.#last;
+    if (id && !this.#floor) this.#floor = this.#last;
     this.#jumped = type === "gap" || (this.#jumped && type !== "comment");
     if (this.#queue.push([type, detail]) > 2 * KEEP) {
       const old = this.#queue.splice(0, KEEP), kept = old.filter(([type]) => type !== "comment");
@@ -336,7 +340,7 @@ class Stream extends EventTarget {
 
   // Tells a tab that joins what it has not seen.
   #answer({ from, last, history }) {
-    const missing = last && isAfter(this.#floor, last);
+    const missing = last && this.#last && (!this.#floor || isAfter(this.#floor, last));
     const items = history || last ? this.#held.filter(({ id }) => !last || isAfter(id, last)).slice(last ? 0 : -history) : [];
     this.#channel.postMessage({
       to: from,
