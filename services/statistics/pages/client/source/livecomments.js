@@ -225,6 +225,7 @@ class Stream extends EventTarget {
   #accept(/** @type {any[]} */ [type, detail, id]) {
     // Another tab has begun anew, later than this one has ended.
     if (type === "state" && id && this.#last && isAfter(id, this.#last)) this.#accept(["gap", {}, id]);
+    if (type === "gap" && this.#jumped && id && id === this.#last) return false; // the same gap, as the reader says it
     if (type === "comment") {
       if (id && !this.#jumped && !isAfter(id, this.#last)) return false;
       if (this.#channel && this.#held.push(detail) > KEEP) this.#floor = this.#held.shift().id;

@@ -108,6 +108,14 @@ test("after a gap the ids may begin anew, when Redis has lost everything", async
   assert.equal(server.requests[2].url.searchParams.get("lastEventId"), "6-0");
 });
 
+test("a gap that comes with a new beginning is told once", async (t) => {
+  const { url } = await serve(t, stream(connected("100-0"), comment("101-0"), end),
+    stream(connected("500-0"), event("gap", "500-0", { type: "gap" }), comment("501-0"), event("gap", "", { type: "gap" }), comment("503-0")));
+  const viewer = view(t, url);
+  await viewer.untilTold(5);
+  assert.deepEqual(viewer.told.map((told) => told.gap ? "gap" : told), ["101-0", "gap", "501-0", "gap", "503-0"]);
+});
+
 test("what another publisher has sent disturbs nobody", async (t) => {
   const { url } = await serve(t, stream(connected("1-0"), "id: 2-0\ndata: no JSON\n\n", "id: nonsense\ndata: null\n\n", "data\n\n", comment("3-0")));
   const viewer = view(t, url);
