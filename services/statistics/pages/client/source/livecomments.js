@@ -375,7 +375,9 @@ function parser(take) {
 // Fetches, with a token where there are some. One that is refused is replaced once.
 async function ask(url, /** @type {Partial<api.Options>} */ { getToken, credentials }, /** @type {RequestInit} */ init) {
   for (let refused; ; ) {
-    const token = await getToken?.(refused);
+    const token = await heed(init.signal, getToken?.(refused)).catch((error) => {
+      throw Object(error) === error ? error : Error(error ?? "no token");
+    });
     const headers = token ? { ...init.headers, Authorization: `Bearer ${token}` } : init.headers;
     const response = await fetch(url, { ...init, headers, credentials, cache: "no-store" });
     if (response.ok) return response;
@@ -388,6 +390,17 @@ async function ask(url, /** @type {Partial<api.Options>} */ { getToken, credenti
     }
     refused = token;
   }
+}
+
+// Settles as promise does, or is rejected once signal is aborted.
+async function heed(/** @type {AbortSignal | null | undefined} */ signal, promise) {
+  const settled = new AbortController();
+  const aborted = new Promise((_, reject) => {
+    const abort = () => reject(signal.reason);
+    if (signal?.aborted) abort();
+    signal?.addEventListener("abort", abort, { signal: settled.signal });
+  });
+  return Promise.race([promise, aborted]).finally(() => settled.abort());
 }
 
 const address = (url, path) => new URL(url.replace(/\/$/, "") + path, globalThis.location?.href);

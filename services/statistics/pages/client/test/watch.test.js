@@ -184,6 +184,14 @@ test("a viewer without tokens for a while gets in when there are some again", as
   await viewer.untilTold(1);
 });
 
+test("a token that does not come is not waited for", async (t) => {
+  let calls = 0;
+  const { url } = await serve(t, stream(connected("1-0"), comment("2-0")));
+  const viewer = view(t, url, { getToken: () => (calls++ ? Promise.resolve("token") : new Promise(() => {})), heartbeat: 400 });
+  await viewer.untilTold(1);
+  assert.equal(viewer.states.find(({ state }) => state === "waiting").reason, "silent");
+});
+
 test("a reader that falls silent is left, and nothing is missing", async (t) => {
   const server = await serve(t, stream(connected("1-0"), comment("2-0")), () => {}, stream(connected("2-0"), comment("3-0")));
   const viewer = view(t, server.url, { heartbeat: 40 });
