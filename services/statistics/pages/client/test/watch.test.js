@@ -194,7 +194,7 @@ test("a token that does not come is not waited for", async (t) => {
 
 test("a reader that falls silent is left, and nothing is missing", async (t) => {
   const server = await serve(t, stream(connected("1-0"), comment("2-0")), () => {}, stream(connected("2-0"), comment("3-0")));
-  const viewer = view(t, server.url, { heartbeat: 40 });
+  const viewer = view(t, server.url, { heartbeat: 400 });
   await viewer.untilTold(2);
   assert.deepEqual(viewer.told, ["2-0", "3-0"]);
   assert.deepEqual(viewer.states.filter(({ state }) => state === "waiting").slice(0, 2).map(({ reason }) => reason), ["silent", "silent"]);
@@ -203,13 +203,13 @@ test("a reader that falls silent is left, and nothing is missing", async (t) => 
 test("heartbeats keep a quiet stream", async (t) => {
   const server = await serve(t, async (response) => {
     stream(connected("1-0"))(response);
-    for (let beat = 0; beat < 20; beat++) {
-      await new Promise((done) => setTimeout(done, 50));
+    for (let beat = 0; beat < 25; beat++) {
+      await new Promise((done) => setTimeout(done, 100));
       response.write(": heartbeat\n\n");
     }
     response.write(comment("2-0"));
   });
-  await view(t, server.url, { heartbeat: 200 }).untilTold(1);
+  await view(t, server.url, { heartbeat: 800 }).untilTold(1);
   assert.equal(server.requests.length, 1);
 });
 
