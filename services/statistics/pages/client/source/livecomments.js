@@ -4,6 +4,7 @@
 
 const KEEP = 1000; // comments held for a hidden page, for a slow loop and for other tabs
 const DAY = 864e5;
+const PATIENCE = 30e3; // ms that who has posted is kept waiting at a server's wish
 
 /** @type {typeof api.watch} */
 export const watch = (options) => new Stream(options);
@@ -21,9 +22,10 @@ export async function post({ url, video, user, comment, signal, key = unique(), 
       });
       return (await response.json()).comment;
     } catch (error) {
-      if (signal?.aborted || isFinal(error) || failures > 3) throw error;
-      await new Promise((done) => setTimeout(done, pauseAfter(error, 500, failures)));
-      signal?.throwIfAborted();
+      if (signal?.aborted || isFinal(error) || failures > 3 || error.after > PATIENCE) throw error;
+      let timer;
+      const pause = new Promise((done) => (timer = setTimeout(done, pauseAfter(error, 500, failures))));
+      await heed(signal, pause).finally(() => clearTimeout(timer));
     }
   }
 }

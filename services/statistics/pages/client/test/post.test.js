@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { test } from "node:test";
 import { post } from "../livecomments.js";
 import { refusal, serve } from "./server.js";
@@ -39,14 +41,31 @@ test("a post is given up after five attempts", async (t) => {
   assert.equal(server.requests.length, 5);
 });
 
-test("a post that is aborted while it waits is not tried again", async (t) => {
-  const ending = new AbortController();
-  const server = await serve(t, (response) => {
-    refusal(503, "Redis is away", { "Retry-After": "1" })(response);
-    setTimeout(() => ending.abort(), 100);
-  });
-  await assert.rejects(hello(server.url, { signal: ending.signal }), { name: "AbortError" });
+test("a post that is aborted while it waits is not tried again, and its program ends", { timeout: 20e3 }, async (t) => {
+  const server = await serve(t, refusal(503, "Redis is away", { "Retry-After": "30" }));
+  const program = spawn(process.execPath, ["--input-type=module", "--eval", `
+    import { post } from ${JSON.stringify(new URL("../livecomments.js", import.meta.url))};
+    const ending = new AbortController();
+    setTimeout(() => ending.abort(), 1000);
+    await post({ url: ${JSON.stringify(server.url)}, video: "demo", user: "me", comment: "hello", signal: ending.signal })
+      .catch(({ name }) => (process.exitCode = name === "AbortError" ? 0 : 2));`], { stdio: "inherit" });
+  t.after(() => program.kill());
+  assert.deepEqual(await once(program, "exit"), [0, null]);
   assert.equal(server.requests.length, 1);
+});
+
+test("a post that would have to wait for long is given up", { timeout: 20e3 }, async (t) => {
+  const server = await serve(t, refusal(503, "Redis is away", { "Retry-After": "3600" }));
+  await assert.rejects(hello(server.url), { message: "Redis is away", status: 503 });
+  assert.equal(server.requests.length, 1);
+});
+
+test("a post without a token is rejected with what was wrong with it", async (t) => {
+  const server = await serve(t, created);
+  for (const { why, message } of [{ why: undefined, message: "no token" }, { why: "signed out", message: "signed out" }, { why: Error("away"), message: "away" }]) {
+    await assert.rejects(hello(server.url, { getToken: () => Promise.reject(why) }), { name: "Error", message });
+  }
+  assert.equal(server.requests.length, 0);
 });
 
 test("a post's token that is refused is replaced once", async (t) => {
