@@ -49,7 +49,7 @@ class Stream extends EventTarget {
   #jumped = false; // after a gap ids may begin anew
   #lag; // least ms from a live comment's id to its arrival, by two clocks
   #queue = []; // not handed over yet
-  #planned = false;
+  #plan; // calls off the next hand-over
 
   #channel; // to the other tabs
   #news = []; // not told to them yet
@@ -244,25 +244,44 @@ class Stream extends EventTarget {
     if (id && (type === "gap" || this.#jumped || isAfter(id, this.#last))) this.#last = id;
     if (id && !this.#floor) this.#floor = this.#last;
     this.#jumped = type === "gap" || (this.#jumped && type !== "comment");
-    if (this.#queue.push([type, detail]) > 2 * KEEP) {
-      const old = this.#queue.splice(0, KEEP), kept = old.filter(([type]) => type !== "comment");
-      this.#queue.unshift(...kept, ["skipped", { count: KEEP - kept.length, by: "client" }]);
-    }
-    if (!this.#planned) {
-      this.#planned = true;
-      const handOver = () => this.#handOver();
-      if (typeof document !== "object") queueMicrotask(handOver);
-      else if (document.hidden) setTimeout(handOver, 1000);
-      else requestAnimationFrame(handOver);
-    }
+    if (this.#queue.push([type, detail]) > 2 * KEEP) this.#shorten();
+    this.#plan ??= this.#soon();
     return true;
+  }
+
+  // Leaves out the oldest comments. What still matters of the rest is the last state, that there was a gap, and what is to vanish.
+  #shorten() {
+    const kept = new Map(), skipped = (count, by) => {
+      const before = kept.get(by)?.[1].count ?? 0;
+      kept.set(by, ["skipped", by ? { count: before + count, by } : { count: before + count }]);
+    };
+    for (const item of this.#queue.splice(0, KEEP)) {
+      const [type, { count, by, id }] = item;
+      if (type === "comment") skipped(1, "client");
+      else if (type === "skipped") skipped(count, by);
+      else kept.set(type + (type === "deleted" ? id : ""), item);
+    }
+    this.#queue.unshift(...kept.values());
+  }
+
+  // Hands over soon, and returns what calls that off.
+  #soon() {
+    const handOver = () => this.#handOver();
+    if (typeof document !== "object") return queueMicrotask(handOver), () => {};
+    // An iframe that is out of sight has no animation frames either, though it is not hidden.
+    const timer = setTimeout(handOver, 1000), frame = document.hidden ? 0 : requestAnimationFrame(handOver);
+    return () => {
+      clearTimeout(timer);
+      cancelAnimationFrame(frame);
+    };
   }
 
   #handOver() {
     const queue = this.#queue;
     let comments = [];
     this.#queue = [];
-    this.#planned = false;
+    this.#plan?.();
+    this.#plan = undefined;
     for (const [type, detail] of [...queue, []]) {
       if (type === "comment") comments.push(detail);
       else {
