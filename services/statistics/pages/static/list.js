@@ -1,5 +1,5 @@
 // The list of what came, with the newest at its end. It holds a bounded number of entries, and so does what waits for a reader
-// who has scrolled up.
+// who has scrolled up. Its first line says how many comments it no longer has.
 import { clock, count, many } from "./format.js";
 
 const NEAR = 8; // pixels from the end that still are the end
@@ -56,10 +56,12 @@ export class List {
   #isMine;
   #waiting = []; // entries that are not in the list yet
   #left = 0; // comments that waited and are given up
+  #gone = 0; // comments before the first in the list
+  #before = noticeElement(new Notice("")); // says so
   #pinned = true; // to the end
   #top = 0; // where the list was last
 
-  /** log is the list's element, newer the button that says how many wait. */
+  /** log is the list's element, newer the button that says how many wait, limit the most lines. */
   constructor(log, newer, { limit, isMine }) {
     this.#log = log;
     this.#newer = newer;
@@ -74,7 +76,7 @@ export class List {
   add(entries) {
     if (entries.length === 0) return;
     this.#waiting = this.#waiting.concat(entries);
-    const over = this.#waiting.length - this.#limit;
+    const over = this.#waiting.length - this.#kept;
     if (over > 0) this.#left += this.#waiting.splice(0, over).filter(isComment).length;
     if (this.#pinned) this.#show();
     this.#sayNewer();
@@ -96,24 +98,40 @@ export class List {
 
   #show() {
     const parts = document.createDocumentFragment();
-    if (this.#left > 0) parts.append(noticeElement(new Notice(`${many(this.#left, "comment")} before these ${this.#left === 1 ? "is" : "are"} not kept`)));
     for (const entry of this.#waiting) parts.append(isComment(entry) ? commentElement(entry, this.#isMine(entry)) : noticeElement(entry));
+    // What is before comments that are given up goes as well: the list has no hole.
+    const keep = this.#left > 0 ? this.#waiting.length : this.#kept;
+    this.#gone += this.#left;
     this.#waiting = [];
     this.#left = 0;
     this.#log.append(parts);
     if (this.#pinned) {
-      this.#trim();
+      this.#trim(keep);
       this.#scrollToEnd();
       return;
     }
     // What a reader looks at stays where it is.
     const { scrollHeight, scrollTop } = this.#log;
-    this.#trim();
+    this.#trim(keep);
     this.#log.scrollTop = this.#top = scrollTop - (scrollHeight - this.#log.scrollHeight);
   }
 
-  #trim() {
-    while (this.#log.childElementCount > this.#limit) this.#log.firstElementChild.remove();
+  // Entries beside the line that says how many are gone.
+  get #kept() {
+    return this.#limit - 1;
+  }
+
+  #trim(keep) {
+    const said = this.#before.isConnected ? 1 : 0;
+    for (let over = this.#log.childElementCount - said - keep; over > 0; over--) {
+      const oldest = this.#log.children[said];
+      if (oldest.matches(".comment")) this.#gone++;
+      oldest.remove();
+    }
+    if (this.#gone === 0) return;
+    const text = `${many(this.#gone, "comment")} before these ${this.#gone === 1 ? "is" : "are"} not kept`;
+    if (this.#before.textContent !== text) this.#before.textContent = text;
+    if (!said) this.#log.prepend(this.#before);
   }
 
   #scrollToEnd() {
