@@ -7,9 +7,12 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"reflect"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -212,4 +215,41 @@ func TestTheFleetPageKeepsItsRowsOfTwoHundredReaders(t *testing.T) {
 	page.awaitText(t, "#readers tr:first-child td", "9,999") // it was out of sight when that came
 	assert.True(t, get[bool](t, page, `[...document.querySelectorAll("#readers tr")].every((row, i) => row === rows[i])`), "rows stay")
 	assert.Empty(t, page.complaints())
+}
+
+// standIn serves the Fleet page, with an event stream that a test writes.
+func standIn(t *testing.T, fleet http.HandlerFunc) string {
+	t.Helper()
+	pages, err := url.Parse(servePages(t, brokertest.Embedded(t), ""))
+	require.NoError(t, err)
+	s := newSite(t)
+	s.mux.Handle("/", httputil.NewSingleHostReverseProxy(pages))
+	s.mux.HandleFunc("/fleet", fleet)
+	return s.URL + "/"
+}
+
+// figuresEvent is an event of the Fleet page's stream.
+func figuresEvent(readers int) string {
+	return fmt.Sprintf("data: {\"at\":%d,\"readerCount\":%d,\"viewers\":0,\"channels\":0,\"readers\":[],\"hot\":[]}\n\n", time.Now().UnixMilli(), readers)
+}
+
+func TestTheFleetPageAsksAgainWhenNoFiguresCome(t *testing.T) {
+	chromium := startChromium(t)
+	for name, first := range map[string]string{"after some": figuresEvent(7), "from the start": ": hello\n\n"} {
+		t.Run(name, func(t *testing.T) {
+			var asked atomic.Int32
+			page := open(t, chromium, "the page", standIn(t, func(w http.ResponseWriter, r *http.Request) {
+				answer := first
+				if asked.Add(1) > 1 {
+					answer = figuresEvent(8)
+				}
+				w.Header().Set("Content-Type", "text/event-stream")
+				_, _ = io.WriteString(w, answer)
+				_ = http.NewResponseController(w).Flush()
+				<-r.Context().Done()
+			}))
+			page.awaitText(t, "#lead", "8 readers, and nobody watches")
+			assert.Empty(t, page.complaints())
+		})
+	}
 }

@@ -329,7 +329,7 @@ function take(now) {
 }
 
 const SILENT = 5000; // milliseconds
-let silence;
+let silence, heardAt = Date.now();
 
 function say(state, text) {
   $("state").dataset.state = state;
@@ -338,20 +338,29 @@ function say(state, text) {
 
 function listen() {
   const stream = new EventSource("/fleet");
-  const heard = () => {
-    say("open", "Live");
+  const again = () => {
     clearTimeout(silence);
-    silence = setTimeout(() => say("waiting", `No figures since ${clock(Date.now() - SILENT)}`), SILENT);
-  };
-  stream.addEventListener("past", ({ data }) => { samples = JSON.parse(data).samples; });
-  stream.onmessage = ({ data }) => { heard(); take(JSON.parse(data)); };
-  stream.onerror = () => {
-    clearTimeout(silence);
-    say("waiting", "Reconnecting");
-    if (stream.readyState !== EventSource.CLOSED) return;
-    // It comes back by itself after a cut, and not after a refusal.
     stream.close();
     setTimeout(listen, 2000 + 4000 * Math.random());
+  };
+  // A connection may die without a word: that of a laptop that slept, or behind a router that forgot it.
+  const listenFor = () => {
+    clearTimeout(silence);
+    silence = setTimeout(() => { say("waiting", `No figures since ${clock(heardAt)}`); again(); }, SILENT);
+  };
+  listenFor();
+  stream.addEventListener("past", ({ data }) => { samples = JSON.parse(data).samples; });
+  stream.onmessage = ({ data }) => {
+    heardAt = Date.now();
+    say("open", "Live");
+    listenFor();
+    take(JSON.parse(data));
+  };
+  stream.onerror = () => {
+    say("waiting", "Reconnecting");
+    // It comes back by itself after a cut, and not after a refusal.
+    if (stream.readyState === EventSource.CLOSED) again();
+    else listenFor();
   };
 }
 
