@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"reflect"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -229,8 +230,13 @@ func standIn(t *testing.T, fleet http.HandlerFunc) string {
 }
 
 // figuresEvent is an event of the Fleet page's stream.
-func figuresEvent(readers int) string {
-	return fmt.Sprintf("data: {\"at\":%d,\"readerCount\":%d,\"viewers\":0,\"channels\":0,\"readers\":[],\"hot\":[]}\n\n", time.Now().UnixMilli(), readers)
+func figuresEvent(readers int, hot ...string) string {
+	videos := make([]string, len(hot))
+	for i, video := range hot {
+		videos[i] = fmt.Sprintf(`{"video":%q}`, video)
+	}
+	return fmt.Sprintf("data: {\"at\":%d,\"readerCount\":%d,\"viewers\":0,\"channels\":0,\"readers\":[],\"hot\":[%s]}\n\n",
+		time.Now().UnixMilli(), readers, strings.Join(videos, ","))
 }
 
 func TestTheFleetPageAsksAgainWhenNoFiguresCome(t *testing.T) {
@@ -252,4 +258,35 @@ func TestTheFleetPageAsksAgainWhenNoFiguresCome(t *testing.T) {
 			assert.Empty(t, page.complaints())
 		})
 	}
+}
+
+func TestALinkOfTheFleetPageKeepsTheFocusWhenItsRowMoves(t *testing.T) {
+	chromium := startChromium(t)
+	events := make(chan string, 1)
+	events <- figuresEvent(1, "gone", "a", "b", "c")
+	page := open(t, chromium, "the page", standIn(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		for {
+			select {
+			case event := <-events:
+				_, _ = io.WriteString(w, event)
+				_ = http.NewResponseController(w).Flush()
+			case <-r.Context().Done():
+				return
+			}
+		}
+	}))
+	order := func(videos string) {
+		page.awaitTrue(t, fmt.Sprintf(`[...document.querySelectorAll("#hot a")].map((link) => link.textContent).join(" ") === %q`, videos))
+	}
+	order("gone a b c")
+	page.do(t, chromedp.Evaluate[chromedp.Void](`document.querySelector("#hot tr:last-child a").focus()`))
+	focused := func() string { return get[string](t, page, `document.activeElement.textContent`) }
+	require.Equal(t, "c", focused())
+	events <- figuresEvent(1, "c", "a", "b", "new")
+	order("c a b new")
+	assert.Equal(t, "c", focused())
+	events <- figuresEvent(1, "a", "b", "new")
+	order("a b new")
+	assert.Empty(t, page.complaints())
 }

@@ -186,24 +186,24 @@ class Rows {
   }
 
   show(items, key) {
-    const gone = new Set(this.#rows.keys());
-    let before = null;
-    for (const item of items) {
-      const id = key(item);
-      gone.delete(id);
-      const row = this.#rows.get(id) ?? this.#add(id, item);
-      row.item = item;
-      const place = before ? before.nextSibling : this.#body.firstChild;
-      if (place !== row.element) this.#body.insertBefore(row.element, place);
-      before = row.element;
-      if (row.inSight) this.#fill(row);
-    }
-    for (const id of gone) {
-      const { element } = this.#rows.get(id);
+    const { activeElement: focused } = document;
+    const ids = new Set(items.map(key));
+    for (const [id, { element }] of this.#rows) {
+      if (ids.has(id)) continue;
       this.#watcher.unobserve(element);
       element.remove();
       this.#rows.delete(id);
     }
+    let place = this.#body.firstChild;
+    for (const item of items) {
+      const id = key(item), row = this.#rows.get(id) ?? this.#add(id, item);
+      row.item = item;
+      if (place === row.element) place = place.nextSibling;
+      else this.#body.insertBefore(row.element, place);
+      if (row.inSight) this.#fill(row);
+    }
+    // A row that moves loses the focus.
+    if (this.#body.contains(focused) && focused !== document.activeElement) focused.focus({ preventScroll: true });
   }
 
   #add(id, item) {
