@@ -231,6 +231,21 @@ func TestTheWatchPageSaysHowManyItDoesNotKeep(t *testing.T) {
 	accountsForAll(t, page, n)
 }
 
+func TestThePaceOfTheWatchPageLeavesOutHistoryAndWhatIsCaughtUp(t *testing.T) {
+	chromium := startChromium(t)
+	comments := func(from, to uint64) []byte {
+		stream := event.Connected("me", "demo", "reader-1", nil, 10*time.Millisecond)
+		for millis := from; millis <= to; millis++ {
+			stream = append(stream, event.Comment(comment.ID{Millis: millis}, `{"userid":"you","videoid":"demo","comment":"old","timestamp":"2026-01-02T03:04:05Z"}`)...)
+		}
+		return stream
+	}
+	reader := serve(t, make(chan string, 100), comments(1, 50), nil, comments(51, 450))
+	page := openWatch(t, chromium, "the page", servePages(t, brokertest.Embedded(t), reader.URL))
+	page.awaitText(t, "#caught-up", "400") // which is said together with the pace
+	assert.Equal(t, "0", get[string](t, page, `document.querySelector("#pace").textContent`))
+}
+
 // names are the readers in what asked returns, each once in a row.
 func names(asked []string) (names []string) {
 	for _, one := range asked {

@@ -7,6 +7,7 @@ import { List, Notice } from "./list.js";
 const $ = (id) => document.getElementById(id);
 const KEPT = 300; // entries in the list
 const HISTORY = 50; // comments on arrival
+const HISTORY_TAKES = 1000; // milliseconds, at most
 const COUNT_VIEWERS = 5000; // milliseconds
 const PACE = 5; // seconds over which comments a second are a mean
 
@@ -68,7 +69,8 @@ async function show(video) {
 // ---- What comes.
 
 const facts = { arrived: 0, caughtUp: 0, notShown: 0, gaps: 0, deleted: 0 };
-const arrivals = []; // {at, number} of the last seconds
+const arrivals = []; // {at, number} of the last seconds, without history and what was caught up
+let firstAt;
 
 function follow(stream, list) {
   const announcer = new Announcer($("announcer"));
@@ -82,7 +84,9 @@ function follow(stream, list) {
     list.add(comments);
     announcer.add(comments);
     facts.arrived += comments.length;
-    arrivals.push({ at: performance.now(), number: comments.length });
+    const now = performance.now();
+    firstAt ??= now;
+    if (now > firstAt + HISTORY_TAKES) arrivals.push({ at: now, number: comments.length });
     $("nothing").hidden = true;
   });
   stream.addEventListener("gap", () => {
@@ -103,6 +107,7 @@ function follow(stream, list) {
     if (detail.state === "closed" && facts.arrived > 0) list.add([new Notice(`the stream is closed: ${detail.reason ?? "it ended"}`, "warn")]);
     if (!detail.caughtUp) return;
     facts.caughtUp += detail.caughtUp;
+    leaveOut(detail.caughtUp);
     list.add([new Notice(`caught up ${count(detail.caughtUp)}`)]);
   });
   sayFacts();
@@ -110,6 +115,15 @@ function follow(stream, list) {
   // A page that is left may be kept, frozen, for whoever comes back. Meanwhile it must not hold the stream that other tabs share.
   addEventListener("pagehide", () => stream.close());
   addEventListener("pageshow", ({ persisted }) => { if (persisted) location.reload(); });
+}
+
+// Takes comments that are caught up, which came last, out of the arrivals: they are of another time.
+function leaveOut(number) {
+  for (let i = arrivals.length - 1; i >= 0 && number > 0; i--) {
+    const those = Math.min(number, arrivals[i].number);
+    arrivals[i].number -= those;
+    number -= those;
+  }
 }
 
 function sayFacts() {
