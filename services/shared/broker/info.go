@@ -3,9 +3,12 @@ package broker
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // Info is what Redis says of itself. What it does not say is nil.
@@ -17,20 +20,28 @@ type Info struct {
 	CPU      *float64 // seconds since it started
 }
 
-// Info asks Redis for figures of its own. Nothing depends on them: where Redis refuses for want of rights, they are all unknown
-// and the error is nil.
+// sections are those parts of what Redis says of itself that Info needs. The embedded one has only some of them.
+var sections = []string{"server", "memory", "stats", "cpu"}
+
+// Info asks Redis for figures of its own. Nothing depends on them: where Redis refuses for want of rights, or does not know them,
+// they are unknown and the error is nil.
 func (b *Broker) Info(ctx context.Context) (info Info, err error) {
-	text, err := b.redis.Info(ctx).Result()
-	if err != nil {
-		if forbidden(err) {
-			return info, nil
+	values := map[string]string{}
+	answers, err := b.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for _, section := range sections {
+			p.Info(ctx, section)
 		}
+		return nil
+	})
+	var refused redis.Error
+	if err != nil && !errors.As(err, &refused) {
 		return info, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	values := map[string]string{}
-	for lines := bufio.NewScanner(strings.NewReader(text)); lines.Scan(); {
-		if name, value, found := strings.Cut(lines.Text(), ":"); found {
-			values[name] = value
+	for _, answer := range answers {
+		for lines := bufio.NewScanner(strings.NewReader(answer.(*redis.StringCmd).Val())); lines.Scan(); {
+			if name, value, found := strings.Cut(lines.Text(), ":"); found {
+				values[name] = value
+			}
 		}
 	}
 	info = Info{
